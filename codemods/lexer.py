@@ -1,0 +1,99 @@
+"""Divides SQL into code, comments, literals and placeholders, without parsing it.
+
+A parser reads only what this leaves as code; everything keeps its offset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """What a segment is; code itself is whatever no segment covers."""
+
+    STRING = auto()
+    QUOTED = auto()
+    DOLLAR = auto()
+    COMMENT = auto()
+    PARAMETER = auto()
+    PERCENT = auto()
+    HOLE = auto()
+    SEMICOLON = auto()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A span that is not plain code."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+HOLE = "_hole_"
+"""How the name begins that stands for text unknown before the program runs."""
+
+_PATTERN = re.compile(
+    r"""
+      (?P<COMMENT>--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z))
+    | (?P<STRING>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
+    | (?P<QUOTED>"(?:[^"]|"")*(?:"|\Z))
+    | (?P<DOLLAR>(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
+    | (?P<PARAMETER>%\(\w+\)[sbt]|%[sbt](?![\w])|(?<![:\w\]]):[A-Za-z_]\w*|(?<![\w$])\$\d+)
+    | (?P<PERCENT>%%)
+    | (?P<HOLE>\{[^{}'"]*\}|(?<![\w$])_hole_\d+_(?![\w$]))
+    | (?P<SEMICOLON>;)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def segments(text: str) -> tuple[Segment, ...]:
+    """Return what is not plain code, in order."""
+    return tuple(
+        Segment(match.start(), match.end(), Kind[match.lastgroup or ""])
+        for match in _PATTERN.finditer(text)
+        if match.lastgroup
+    )
+
+
+def statements(text: str, found: tuple[Segment, ...]) -> Iterator[tuple[int, int]]:
+    """Yield the span of each statement, without its semicolon."""
+    start = 0
+    for segment in found:
+        if segment.kind is Kind.SEMICOLON:
+            yield start, segment.start
+            start = segment.end
+    if text[start:].strip():
+        yield start, len(text)
+
+
+_EXPLAIN = re.compile(
+    r"\s*EXPLAIN\b(?:\s*\([^()]*\)|\s+(?:ANALYZE|ANALYSE|VERBOSE)\b)*(?=\s)", re.IGNORECASE
+)
+
+
+def masks(text: str, found: tuple[Segment, ...]) -> Iterator[str]:
+    """Yield texts of the same length for a parser, the most literal one first.
+
+    Placeholders become names or numbers where the parser does not take them as they are.
+    """
+    plain = list(text)
+    for segment in found:
+        if segment.kind is Kind.PERCENT:
+            plain[segment.start + 1] = " "
+        elif segment.kind is Kind.HOLE and text[segment.start] == "{":
+            size = segment.end - segment.start
+            plain[segment.start : segment.end] = (HOLE + "_" * size)[:size]
+    if explain := _EXPLAIN.match(text):
+        plain[: explain.end()] = " " * explain.end()
+    yield "".join(plain)
+    parameters = [s for s in found if s.kind is Kind.PARAMETER]
+    if parameters:
+        for sign in ("p", "1"):
+            for segment in parameters:
+                plain[segment.start : segment.end] = sign * (segment.end - segment.start)
+            yield "".join(plain)

@@ -1,0 +1,247 @@
+"""What the rest of this package knows of a mapping: which names become which.
+
+Nothing here speaks of SQL or Python; `from_mapping` is the only place that knows `compat`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+DESCRIPTIONS = {
+    "cast": "the type changes (cast)",
+    "value_map": "each value becomes another one (value_map)",
+    "epoch": "a number of seconds becomes a timestamp (epoch)",
+    "flag": "a flag becomes the time at which it was set (flag)",
+    "constant": "the target has no such column, the legacy one is constant (constant)",
+    "expression": "the value is computed (expression)",
+}
+"""How a report explains that a rule changes the value, by the rule's tag."""
+
+
+@dataclass(frozen=True)
+class ColumnRename:
+    """One legacy column and its counterpart.
+
+    :param target: None when there is no single counterpart
+    :param converted: why the value changes, for a reader; None for a pure rename
+    """
+
+    legacy: str
+    target: str | None
+    converted: str | None = None
+
+    @property
+    def matters(self) -> bool:
+        """True unless the column stays exactly as it is."""
+        return self.target != self.legacy or self.converted is not None
+
+
+@dataclass(frozen=True)
+class Renames:
+    """One legacy table, its target, and what becomes of each legacy column.
+
+    :param columns: every legacy column, also those that keep name and value: what a table does
+        not have matters as much for resolving a bare name as what it has
+    :param target_columns: every column of the target
+    """
+
+    name: str
+    legacy_schema: str
+    legacy_table: str
+    target_schema: str
+    target_table: str
+    columns: tuple[ColumnRename, ...]
+    target_columns: tuple[str, ...] = ()
+
+    @cached_property
+    def by_legacy(self) -> dict[str, ColumnRename]:
+        """The columns by legacy name."""
+        return {column.legacy: column for column in self.columns}
+
+    @cached_property
+    def converted_by_target(self) -> dict[str, ColumnRename]:
+        """The converted columns by target name."""
+        return {c.target: c for c in self.columns if c.converted and c.target is not None}
+
+    @cached_property
+    def all_target_columns(self) -> frozenset[str]:
+        """Every known column of the target."""
+        named = (column.target for column in self.columns if column.target is not None)
+        return frozenset((*self.target_columns, *named))
+
+    @property
+    def legacy_title(self) -> str:
+        """The legacy table as messages print it."""
+        return f"{self.legacy_schema}.{self.legacy_table}"
+
+    def inverted(self) -> Renames:
+        """Return the renames that lead back; columns without a counterpart are left out."""
+        return Renames(
+            self.name,
+            self.target_schema,
+            self.target_table,
+            self.legacy_schema,
+            self.legacy_table,
+            tuple(
+                ColumnRename(column.target, column.legacy, column.converted)
+                for column in self.columns
+                if column.target is not None
+            ),
+            tuple(column.legacy for column in self.columns),
+        )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Table(Protocol):
+    @property
+    def schema(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def columns(self) -> tuple[_Named, ...]: ...
+
+
+class _Rule(Protocol):
+    @property
+    def rule(self) -> str: ...
+    @property
+    def legacy(self) -> str: ...
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+
+class AnyMapping(Protocol):
+    """As much of `compat.mapping.Mapping` as is needed here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def legacy(self) -> _Table: ...
+    @property
+    def target(self) -> _Table: ...
+    @property
+    def rules(self) -> tuple[_Rule, ...]: ...
+
+
+def from_mapping(mapping: AnyMapping) -> Renames:
+    """Return the renames that a mapping asks for."""
+    return Renames(
+        mapping.name,
+        mapping.legacy.schema,
+        mapping.legacy.name,
+        mapping.target.schema,
+        mapping.target.name,
+        tuple(_column(rule) for rule in mapping.rules),
+        tuple(column.name for column in mapping.target.columns),
+    )
+
+
+def _column(rule: _Rule) -> ColumnRename:
+    # A rule with a side column writes two; the first one is the counterpart. An expression over
+    # several columns has none.
+    single = rule.rule != "expression" or len(rule.targets) == 1
+    target = rule.targets[0] if rule.targets and single else None
+    if rule.rule == "column":
+        return ColumnRename(rule.legacy, target)
+    return ColumnRename(rule.legacy, target, DESCRIPTIONS.get(rule.rule, f"rule {rule.rule}"))
+
+
+@dataclass(frozen=True)
+class NameHit:
+    """One textual occurrence of a legacy name.
+
+    :param kind: table, column, or derived (a longer name that holds the table's)
+    """
+
+    start: int
+    end: int
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Names:
+    """All legacy names of some mappings, ready for finding them in a text."""
+
+    renames: tuple[Renames, ...]
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The legacy tables."""
+        return frozenset(r.legacy_table for r in self.renames)
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The legacy columns that do not stay as they are."""
+        return frozenset(c.legacy for r in self.renames for c in r.columns if c.matters)
+
+    @cached_property
+    def targets(self) -> frozenset[str]:
+        """The target tables."""
+        return frozenset(r.target_table for r in self.renames)
+
+    @cached_property
+    def converted(self) -> dict[str, str]:
+        """Why the value changes, by legacy and by target name of each converted column."""
+        return {
+            name: column.converted
+            for renames in self.renames
+            for column in renames.columns
+            if column.converted
+            for name in (column.legacy, column.target)
+            if name is not None
+        }
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Names need not look like words (`Order "Lines"`): a look-around keeps whole words whole,
+        # and the longer alternative comes first.
+        tables, columns = _alternatives(self.tables), _alternatives(self.columns)
+        table = rf"(?P<table>[\w$]*(?:{tables})[\w$]*)"
+        if not columns:
+            return re.compile(table, re.IGNORECASE)
+        return re.compile(rf"{table}|(?<![\w$])(?P<column>{columns})(?![\w$])", re.IGNORECASE)
+
+    def find(self, text: str) -> tuple[NameHit, ...]:
+        """Return each occurrence of a legacy name, whatever its case."""
+        return tuple(hit for match in self._pattern.finditer(text) if (hit := self._hit(match)))
+
+    def _hit(self, match: re.Match[str]) -> NameHit | None:
+        word = match.group()
+        if match.lastgroup == "column":
+            return NameHit(match.start(), match.end(), word, "column")
+        if _among(word, self.tables):
+            return NameHit(match.start(), match.end(), word, "table")
+        if _among(word, self.targets):
+            return None
+        return NameHit(match.start(), match.end(), word, "derived")
+
+    def mentions_table(self, text: str) -> bool:
+        """Tell whether a legacy table is named in a text, alone or inside a longer name."""
+        return any(hit.kind != "column" for hit in self.find(text))
+
+    def for_table(self, name: str) -> tuple[Renames, ...]:
+        """Return the renames whose legacy table is called so; two may differ by schema."""
+        return tuple(r for r in self.renames if r.legacy_table == name)
+
+    def for_target(self, name: str) -> tuple[Renames, ...]:
+        """Return the renames whose target table is called so."""
+        return tuple(r for r in self.renames if r.target_table == name)
+
+
+def _alternatives(names: frozenset[str]) -> str:
+    # SQL writes a double quote inside a quoted name twice.
+    spelled = {form for name in names for form in (name, name.replace('"', '""'))}
+    return "|".join(re.escape(form) for form in sorted(spelled, key=len, reverse=True))
+
+
+def _among(word: str, names: frozenset[str]) -> bool:
+    lowered = word.lower().replace('""', '"')
+    return any(lowered == name.lower() for name in names)

@@ -1,0 +1,216 @@
+"""Reading tables from PostgreSQL's catalogue into values.
+
+The only module that reflects; everything is read with an empty search path, so that names inside
+defaults, checks and types are schema-qualified and mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from compat.errors import CatalogError
+from compat.names import qualified
+from compat.tables import Column, Constraint, Index, Sequence, Table
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A name in the catalogue: what it is, and where."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """pg_class.relkind: 'r' table, 'p' partitioned table, 'v' view, 'm' materialised view, …"""
+
+    @property
+    def title(self) -> str:
+        """schema.name, as messages print it."""
+        return f"{self.schema}.{self.name}"
+
+
+def find(conn: Connection, name: str) -> Relation | None:
+    """Return the relation that a user means by `name`, or None.
+
+    :param name: exactly as the catalogue has it (Order "Lines"), with or without the schema and
+        a dot before it, or spelled as in SQL (public."Order Lines")
+    """
+    schema, _, rest = name.partition(".")
+    row = conn.execute(
+        """
+        SELECT c.oid, n.nspname, c.relname, c.relkind::text
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND (c.relname = %(name)s AND pg_catalog.pg_table_is_visible(c.oid)
+               OR c.relname = %(rest)s AND n.nspname = %(schema)s)
+        ORDER BY c.relname = %(name)s DESC LIMIT 1
+        """,
+        {"name": name, "schema": schema, "rest": rest},
+    ).fetchone()
+    if row is None:
+        try:
+            with conn.transaction():
+                row = conn.execute(
+                    "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c"
+                    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                    " WHERE c.oid = pg_catalog.to_regclass(%s)",
+                    [name],
+                ).fetchone()
+        except psycopg.errors.SyntaxError:
+            return None
+    return None if row is None else Relation(*row)
+
+
+def find_exact(conn: Connection, schema: str, name: str) -> Relation | None:
+    """Return the relation of exactly this schema and name, or None."""
+    row = conn.execute(
+        "SELECT c.oid, n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        [schema, name],
+    ).fetchone()
+    return None if row is None else Relation(*row)
+
+
+def require_table(conn: Connection, name: str) -> Relation:
+    """Return the table that a user means by `name`.
+
+    :raises CatalogError: no such relation, or not a table
+    """
+    relation = find(conn, name)
+    if relation is None:
+        raise CatalogError(
+            f"no such table: {name}",
+            "check the name and the schema (psql: \\dt *.*); an unqualified name is looked up in "
+            f"the search path, which is {_search_path(conn)}",
+        )
+    if relation.kind not in ("r", "p"):
+        kinds = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
+        raise CatalogError(f"{relation.title} is {kinds.get(relation.kind, 'not a table')}")
+    return relation
+
+
+def reflect(conn: Connection, relation: Relation) -> Table:
+    """Return the table as a value.
+
+    :raises CatalogError: it vanished, or the role may not see it
+    """
+    with conn.transaction(), conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET LOCAL search_path = pg_catalog")
+
+        def rows(query: str) -> list[dict[str, Any]]:
+            return cursor.execute(query, {"oid": relation.oid}).fetchall()
+
+        columns = tuple(Column(**row) for row in rows(_COLUMNS))
+        if not columns:
+            raise CatalogError(f"{relation.title} has no columns that this role can see")
+        constraints = tuple(
+            Constraint(**(row | {"columns": tuple(row["columns"])})) for row in rows(_CONSTRAINTS)
+        )
+        indexes = tuple(
+            Index(row["name"], "USING " + row["definition"].split(" USING ", 1)[1], row["unique"])
+            for row in rows(_INDEXES)
+        )
+        sequences = tuple(Sequence(**row) for row in rows(_SEQUENCES))
+        triggers = tuple(row["name"] for row in rows(_BEFORE_TRIGGERS))
+        comment = rows("SELECT obj_description(%(oid)s, 'pg_class') AS comment")[0]["comment"]
+    return Table(
+        relation.schema,
+        relation.name,
+        columns,
+        constraints,
+        indexes,
+        sequences,
+        triggers,
+        comment,
+    )
+
+
+def reflect_table(conn: Connection, name: str) -> Table:
+    """Return the table that a user means by `name`, reflected.
+
+    :raises CatalogError: no such table
+    """
+    return reflect(conn, require_table(conn, name))
+
+
+def estimate_rows(conn: Connection, schema: str, name: str) -> int:
+    """Return the planner's estimate of the rows of a table, 0 when nothing is known."""
+    row = conn.execute(
+        "SELECT GREATEST(reltuples, 0)::bigint FROM pg_catalog.pg_class"
+        " WHERE oid = pg_catalog.to_regclass(%s)",
+        [qualified(schema, name)],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _search_path(conn: Connection) -> str:
+    row = conn.execute("SHOW search_path").fetchone()
+    return str(row[0]) if row else "unknown"
+
+
+_COLUMNS = """
+SELECT a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS type,
+       NOT a.attnotnull AS nullable,
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
+       CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
+       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated,
+       CASE WHEN a.attcollation <> t.typcollation
+            THEN (SELECT format('%%I.%%I', n.nspname, c.collname) FROM pg_collation c
+                  JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
+       END AS collation,
+       col_description(a.attrelid, a.attnum) AS comment
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+# contype 'n' (NOT NULL as a constraint, PostgreSQL 18) is already in Column.nullable.
+_CONSTRAINTS = """
+SELECT c.conname AS name,
+       CASE c.contype WHEN 'p' THEN 'primary_key' WHEN 'u' THEN 'unique' WHEN 'c' THEN 'check'
+                      WHEN 'f' THEN 'foreign_key' ELSE 'exclude' END AS kind,
+       ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(attnum, n)
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+             ORDER BY k.n) AS columns,
+       pg_get_constraintdef(c.oid) AS definition
+FROM pg_constraint c
+WHERE c.conrelid = %(oid)s AND c.contype IN ('p', 'u', 'c', 'f', 'x')
+ORDER BY position(c.contype IN 'puxcf'), c.conname
+"""
+
+_INDEXES = """
+SELECT c.relname AS name, i.indisunique AS unique, pg_get_indexdef(i.indexrelid) AS definition
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %(oid)s AND i.indisvalid
+  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid
+                  AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x'))
+ORDER BY c.relname
+"""
+
+# deptype 'a': serial; a sequence that a default merely calls depends the other way round.
+_SEQUENCES = """
+SELECT DISTINCT n.nspname AS schema, s.relname AS name, a.attname AS column
+FROM pg_attribute a
+JOIN pg_depend d ON (d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                     AND d.classid = 'pg_class'::regclass AND d.deptype = 'a')
+JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_namespace n ON n.oid = s.relnamespace
+WHERE a.attrelid = %(oid)s
+ORDER BY 1, 2
+"""
+
+_BEFORE_TRIGGERS = """
+SELECT tgname AS name FROM pg_trigger
+WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1
+ORDER BY tgname
+"""

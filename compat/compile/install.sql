@@ -1,0 +1,323 @@
+CREATE SCHEMA IF NOT EXISTS compat;
+
+---
+CREATE TABLE IF NOT EXISTS compat.mapping (
+    name text PRIMARY KEY,
+    document json NOT NULL,
+    fingerprint text NOT NULL,
+    phase text NOT NULL CHECK (phase IN ('expanded', 'copying', 'copied', 'cutover', 'contracted')),
+    looks jsonb,
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+---
+CREATE TABLE IF NOT EXISTS compat.copy_progress (
+    mapping text PRIMARY KEY REFERENCES compat.mapping ON DELETE CASCADE,
+    last_key text[],
+    rows_seen bigint NOT NULL DEFAULT 0,
+    rows_copied bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz
+);
+
+---
+CREATE TABLE IF NOT EXISTS compat.foreign_key (
+    mapping text NOT NULL REFERENCES compat.mapping ON DELETE CASCADE,
+    referencing regclass NOT NULL,
+    name name NOT NULL,
+    retired_name name NOT NULL,
+    PRIMARY KEY (mapping, referencing, name)
+);
+
+---
+CREATE TABLE IF NOT EXISTS compat.event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    mapping text NOT NULL,
+    step text NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+
+---
+-- Raises for a value that a rule has no counterpart for; a NULL passes. IMMUTABLE, because it
+-- stands in the ELSE branch of expressions that indexes are made on.
+CREATE OR REPLACE FUNCTION compat.refuse(message text, value text, as_type anyelement)
+RETURNS anyelement LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING
+        ERRCODE = 'check_violation',
+        MESSAGE = format('%s for the value %L', message, value),
+        HINT = 'Add the value to the mapping, or correct the row.';
+END $$;
+
+---
+-- True when `value` can be cast to `type` (pg_input_is_valid() exists from PostgreSQL 16 on only).
+CREATE OR REPLACE FUNCTION compat.castable(value text, type text)
+RETURNS boolean LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE 'SELECT $1::' || type USING value;
+    RETURN true;
+EXCEPTION WHEN data_exception OR check_violation THEN
+    RETURN false;
+END $$;
+
+---
+-- True when the row version was written by the current transaction or one of its subtransactions:
+-- only those can be visible to it while they are in progress. `version` is a row's xmin; its upper
+-- half is taken from the current transaction, which is less than 2^31 away.
+CREATE OR REPLACE FUNCTION compat.is_own_change(version xid)
+RETURNS boolean LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    epoch_size CONSTANT bigint := 4294967296;
+    top bigint := pg_current_xact_id()::text::bigint;
+    own bigint := top - top % epoch_size + version::text::bigint;
+BEGIN
+    IF own - top > epoch_size / 2 THEN
+        own := own - epoch_size;
+    ELSIF top - own > epoch_size / 2 THEN
+        own := own + epoch_size;
+    END IF;
+    RETURN coalesce(pg_xact_status(own::text::xid8) = 'in progress', false);
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.require_phase(mapping_name text, VARIADIC allowed text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_phase text;
+BEGIN
+    SELECT phase INTO found_phase FROM compat.mapping WHERE name = mapping_name FOR UPDATE;
+    IF found_phase IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the mapping %s is not in this database', quote_ident(mapping_name)),
+            HINT = 'Run the revision that expands it, or `compat expand`.';
+    ELSIF found_phase <> ALL (allowed) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the mapping %s is %s; this step needs %s', quote_ident(mapping_name),
+                             found_phase, array_to_string(allowed, ' or ')),
+            HINT = CASE WHEN found_phase IN ('expanded', 'copying') THEN
+                format('Run `compat copy %s --execute` first.', mapping_name) ELSE
+                format('`compat status %s` tells the next step.', mapping_name) END;
+    END IF;
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.require_empty(relation regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    has_rows boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO has_rows;
+    IF has_rows THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the target %s is not empty', relation),
+            HINT = 'The rows of the target come from the legacy table; empty it first.';
+    END IF;
+END $$;
+
+---
+-- What clients see of a relation besides its columns: owner, grants, comments. As one document.
+CREATE OR REPLACE FUNCTION compat.looks_of(source regclass)
+RETURNS jsonb LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT jsonb_build_object(
+    'owner', pg_get_userbyid(c.relowner),
+    'comment', obj_description(c.oid, 'pg_class'),
+    'grants', (SELECT jsonb_agg(jsonb_build_array(
+                          CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
+                          g.privilege_type, g.is_grantable))
+               FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) g),
+    'columns', (SELECT jsonb_object_agg(a.attname, jsonb_build_object(
+                    'comment', col_description(c.oid, a.attnum),
+                    'grants', (SELECT jsonb_agg(jsonb_build_array(
+                                   CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END,
+                                   g.privilege_type, g.is_grantable))
+                               FROM aclexplode(a.attacl) g)))
+                FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+FROM pg_class c WHERE c.oid = source
+$$;
+
+---
+-- Gives a relation exactly these looks: whatever it has been granted otherwise is revoked.
+CREATE OR REPLACE FUNCTION compat.wear(heir regclass, looks jsonb)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind text := CASE (SELECT relkind FROM pg_class WHERE oid = heir) WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END;
+    item record;
+BEGIN
+    IF looks ->> 'owner' <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = heir) THEN
+        EXECUTE format('ALTER %s %s OWNER TO %I', kind, heir, looks ->> 'owner');
+    END IF;
+    EXECUTE format('COMMENT ON %s %s IS %L', kind, heir, looks ->> 'comment');
+    FOR item IN
+        SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS grantee
+        FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = heir
+    LOOP
+        EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', heir, item.grantee);
+    END LOOP;
+    FOR item IN
+        SELECT e ->> 0 AS grantee, e ->> 1 AS privilege, (e ->> 2)::boolean AS grantable
+        FROM jsonb_array_elements(looks -> 'grants') e
+    LOOP
+        EXECUTE format('GRANT %s ON TABLE %s TO %s %s', item.privilege, heir, item.grantee,
+                       CASE WHEN item.grantable THEN 'WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    FOR item IN
+        SELECT c.key AS name, c.value ->> 'comment' AS comment FROM jsonb_each(looks -> 'columns') c
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', heir, item.name, item.comment);
+    END LOOP;
+    FOR item IN
+        SELECT c.key AS name, g ->> 0 AS grantee, g ->> 1 AS privilege, (g ->> 2)::boolean AS grantable
+        FROM jsonb_each(looks -> 'columns') c, jsonb_array_elements(
+            CASE jsonb_typeof(c.value -> 'grants') WHEN 'array' THEN c.value -> 'grants' ELSE '[]' END) g
+    LOOP
+        EXECUTE format('GRANT %s (%I) ON TABLE %s TO %s %s', item.privilege, item.name, heir, item.grantee,
+                       CASE WHEN item.grantable THEN 'WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END $$;
+
+---
+-- The generated functions run as the owner of the legacy table, never as whoever installed them:
+-- an installer may be a superuser, and whatever the tables call would run with its rights.
+CREATE OR REPLACE FUNCTION compat.own(routine regprocedure, relation regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = relation);
+BEGIN
+    IF NOT has_schema_privilege(owner, 'compat', 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA compat TO %I', owner);
+    END IF;
+    IF owner <> (SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE oid = routine) THEN
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', routine, owner);
+    END IF;
+END $$;
+
+---
+-- The definition of a foreign key, pointed at other columns of another table.
+CREATE OR REPLACE FUNCTION compat.foreign_key_definition(
+    con oid, target regclass, source_columns text[], target_columns text[])
+RETURNS text LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk pg_constraint;
+    referencing text;
+    referenced text;
+    lacking text;
+    action CONSTANT jsonb := '{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}';
+BEGIN
+    SELECT * INTO fk FROM pg_constraint WHERE oid = con;
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n) INTO referencing
+    FROM unnest(fk.conkey) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.conrelid AND a.attnum = k.attnum;
+    SELECT string_agg(quote_ident(target_columns[array_position(source_columns, a.attname::text)]), ', ' ORDER BY k.n),
+           string_agg(quote_ident(a.attname), ', ') FILTER (WHERE array_position(source_columns, a.attname::text) IS NULL)
+    INTO referenced, lacking
+    FROM unnest(fk.confkey) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.confrelid AND a.attnum = k.attnum;
+    IF lacking IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the foreign key %I on %s references %s of %s, which the mapping does not carry over unchanged',
+                             fk.conname, fk.conrelid::regclass, lacking, fk.confrelid::regclass),
+            HINT = 'Map the column with rules.Column, or drop the foreign key before the cutover.';
+    END IF;
+    RETURN format('FOREIGN KEY (%s) REFERENCES %s (%s)%s ON UPDATE %s ON DELETE %s%s%s',
+        referencing, target, referenced,
+        CASE fk.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
+        action ->> fk.confupdtype::text, action ->> fk.confdeltype::text,
+        CASE WHEN fk.condeferrable THEN ' DEFERRABLE' ELSE '' END,
+        CASE WHEN fk.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END);
+END $$;
+
+---
+-- Each foreign key that references `source` stays, under a name of its own, and gets a twin under
+-- its old name that references `target`. The twin is not validated yet: the first one still holds.
+CREATE OR REPLACE FUNCTION compat.add_foreign_key_twins(
+    mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+    aside text;
+BEGIN
+    FOR fk IN
+        SELECT oid, conname, conrelid::regclass AS referencing FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = source AND conrelid NOT IN (source, target)
+          AND conparentid = 0
+        ORDER BY conrelid::regclass::text, conname
+    LOOP
+        aside := fk.conname || '__retired';
+        IF octet_length(aside) > 63 THEN
+            aside := 'compat_' || md5(fk.conname) || '__retired';
+        END IF;
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.conname, aside);
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, fk.conname,
+                       compat.foreign_key_definition(fk.oid, target, source_columns, target_columns));
+        INSERT INTO compat.foreign_key VALUES (mapping_name, fk.referencing, fk.conname, aside)
+        ON CONFLICT (mapping, referencing, name) DO UPDATE SET retired_name = EXCLUDED.retired_name;
+    END LOOP;
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.drop_foreign_key_twins(mapping_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN DELETE FROM compat.foreign_key WHERE mapping = mapping_name RETURNING * LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.retired_name, fk.name);
+    END LOOP;
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.finish_foreign_key_twins(mapping_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN SELECT * FROM compat.foreign_key WHERE mapping = mapping_name LOOP
+        EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', fk.referencing, fk.name);
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.retired_name);
+    END LOOP;
+END $$;
+
+---
+-- Undoes finish_foreign_key_twins: the keys that once referenced `source` do so again, beside theirs.
+CREATE OR REPLACE FUNCTION compat.reattach_foreign_keys(
+    mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN
+        SELECT f.referencing, f.retired_name, c.oid AS con
+        FROM compat.foreign_key f
+        JOIN pg_constraint c ON c.conrelid = f.referencing AND c.conname = f.name AND c.confrelid = target
+        WHERE f.mapping = mapping_name
+    LOOP
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', fk.referencing, fk.retired_name,
+                       compat.foreign_key_definition(fk.con, source, target_columns, source_columns));
+    END LOOP;
+END $$;
+
+---
+COMMENT ON SCHEMA compat IS 'State of compatibility-layer migrations, version 1';

@@ -1,0 +1,285 @@
+"""The steps of a migration as statements: expand, cutover, back, contract, and back again.
+
+Each list is meant for one transaction. View and functions stand ready before the cutover, which
+then only renames, so that its locks are held for milliseconds.
+"""
+
+from __future__ import annotations
+
+from compat.compile import sync, view
+from compat.compile.functions import TARGET
+from compat.mapping import Mapping
+from compat.names import ident, idents, literal, qualified, regclass
+from compat.tables import Table
+
+
+def register(mapping: Mapping) -> list[str]:
+    """Return the statements that store the mapping, in phase `expanded`."""
+    document, name = literal(mapping.to_json()), literal(mapping.name)
+    return [
+        "INSERT INTO compat.mapping (name, document, fingerprint, phase)\n"
+        f"VALUES ({name}, {document}, {literal(mapping.fingerprint)}, 'expanded')",
+        _event(mapping, "expand"),
+    ]
+
+
+def unregister(mapping: Mapping) -> list[str]:
+    """Return the statements that forget the mapping."""
+    return [
+        f"DELETE FROM compat.mapping WHERE name = {literal(mapping.name)}",
+        _event(mapping, "unexpand"),
+    ]
+
+
+def create_sync(mapping: Mapping) -> list[str]:
+    """Return the statements that register the mapping and start the sync legacy → target."""
+    return [
+        f"LOCK TABLE {mapping.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
+        f"SELECT compat.require_empty({_regclass(mapping.target)})",
+        *register(mapping),
+        *sync.create_forward(mapping),
+    ]
+
+
+def drop_sync(mapping: Mapping) -> list[str]:
+    """Return the statements that undo `create_sync`."""
+    return [
+        _require_phase(mapping, "expanded", "copying", "copied"),
+        *sync.drop_forward(mapping),
+        *unregister(mapping),
+    ]
+
+
+def create_compat_view(mapping: Mapping) -> list[str]:
+    """Return the statements that make the view under its standby name, and the reverse function."""
+    return [
+        *view.create_view(mapping),
+        *sync.define_reverse(mapping),
+        view.wear_looks_of(mapping.legacy.schema, mapping.standby_name, mapping.legacy),
+    ]
+
+
+def drop_compat_view(mapping: Mapping) -> list[str]:
+    """Return the statements that undo `create_compat_view`."""
+    return [*view.drop_view(mapping), sync.drop_reverse_function(mapping)]
+
+
+def cutover(mapping: Mapping) -> list[str]:
+    """Return the statements that put the view under the legacy name, in one transaction.
+
+    Locks are taken in the order in which writers take them: legacy, then target.
+    """
+    legacy = mapping.legacy
+    retired = _retired(mapping)
+    return [
+        _require_copied(mapping),
+        f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
+        f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
+        *sync.detach_forward(mapping),
+        f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
+        f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
+        view.wear_looks_of(legacy.schema, legacy.name, retired),
+        *_own_sequences(mapping, legacy.sql, use=True),
+        *sync.attach_reverse(mapping),
+        f"SELECT compat.add_foreign_key_twins({literal(mapping.name)}, "
+        f"{_regclass(retired)}, {_column_arrays(mapping)[0]}, "
+        f"{_regclass(mapping.target)}, {_column_arrays(mapping)[1]})",
+        _set_phase(mapping, "cutover"),
+        _event(mapping, "cutover"),
+    ]
+
+
+def uncutover(mapping: Mapping) -> list[str]:
+    """Return the statements that put the legacy table back under its name."""
+    legacy = mapping.legacy
+    return [
+        _require_phase(mapping, "cutover"),
+        # Locks the view and, beneath it, the target, as the view's writers do.
+        f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
+        f"LOCK TABLE {mapping.retired} IN ACCESS EXCLUSIVE MODE",
+        f"SELECT compat.drop_foreign_key_twins({literal(mapping.name)})",
+        *sync.detach_reverse(mapping),
+        f"ALTER VIEW {legacy.sql} RENAME TO {ident(mapping.standby_name)}",
+        f"ALTER TABLE {mapping.retired} RENAME TO {ident(legacy.name)}",
+        view.wear_looks_of(legacy.schema, legacy.name, _standby(mapping)),
+        *_own_sequences(mapping, legacy.sql, use=False),
+        *sync.attach_forward(mapping),
+        _set_phase(mapping, "copied"),
+        _event(mapping, "rollback"),
+    ]
+
+
+def contract(mapping: Mapping) -> list[str]:
+    """Return the statements that remove the view, the retired table and all that served them."""
+    legacy = mapping.legacy
+    return [
+        _require_phase(mapping, "cutover"),
+        f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
+        f"UPDATE compat.mapping SET looks = compat.looks_of({_regclass(legacy)}) "
+        f"WHERE name = {literal(mapping.name)}",
+        f"SELECT compat.finish_foreign_key_twins({literal(mapping.name)})",
+        *[
+            f"ALTER SEQUENCE {sequence.sql} OWNED BY "
+            f"{mapping.target.sql}.{ident(mapping.lens(sequence.column).targets[0])}"
+            for sequence in legacy.sequences
+        ],
+        *sync.detach_reverse(mapping),
+        *view.drop_view(mapping, legacy.name),
+        sync.drop_reverse_function(mapping),
+        f"DROP FUNCTION {mapping.function('sync')}()",
+        f"DROP TABLE {mapping.retired}",
+        _set_phase(mapping, "contracted"),
+        _event(mapping, "contract"),
+    ]
+
+
+def uncontract(mapping: Mapping) -> list[str]:
+    """Return the statements that bring view and retired table back, filled from the target."""
+    legacy, name = mapping.legacy, literal(mapping.name)
+    retired = _retired(mapping)
+    readable = [lens for lens in mapping.lenses if lens.legacy.generated is None]
+    columns = idents([lens.legacy.name for lens in readable])
+    reads = ", ".join(lens.read(TARGET) for lens in readable)
+    legacy_columns, target_columns = _column_arrays(mapping)
+    looks = f"(SELECT looks FROM compat.mapping WHERE name = {name})"
+    return [
+        _require_phase(mapping, "contracted"),
+        f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
+        *create_table(legacy, mapping.retired_name),
+        f"INSERT INTO {mapping.retired} ({columns}) OVERRIDING SYSTEM VALUE\n"
+        f"SELECT {reads} FROM {mapping.target.sql} AS {TARGET.name}",
+        *add_constraints(legacy, mapping.retired_name),
+        f"SELECT compat.wear({_regclass(retired)}, {looks})",
+        *[  # what the functions belong to is found by name, so they are made for this name first
+            f"ALTER TABLE {mapping.retired} RENAME TO {ident(legacy.name)}",
+            *view.create_view(mapping),
+            *sync.define_reverse(mapping),
+            *sync.create_forward(mapping),
+            *sync.detach_forward(mapping),
+            f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
+            f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
+        ],
+        view.wear_looks_of(legacy.schema, legacy.name, retired),
+        *_own_sequences(mapping, legacy.sql, use=True),
+        *sync.attach_reverse(mapping),
+        f"SELECT compat.reattach_foreign_keys({name}, {_regclass(retired)}, {legacy_columns}, "
+        f"{_regclass(mapping.target)}, {target_columns})",
+        _set_phase(mapping, "cutover"),
+        _event(mapping, "uncontract"),
+    ]
+
+
+def create_table(table: Table, name: str) -> list[str]:
+    """Return the statements that create a table of these columns, without constraints."""
+    columns = ",\n    ".join(column_definition(table, column.name) for column in table.columns)
+    return [f"CREATE TABLE {qualified(table.schema, name)} (\n    {columns}\n)"]
+
+
+def column_definition(table: Table, name: str) -> str:
+    """Return one column as CREATE TABLE spells it."""
+    column = table.column(name)
+    assert column is not None, name
+    parts = [ident(column.name), column.type]
+    if column.collation is not None:
+        parts.append(f"COLLATE {column.collation}")
+    if column.generated is not None:
+        parts.append(f"GENERATED ALWAYS AS ({column.generated}) STORED")
+    elif column.default is not None:
+        parts.append(f"DEFAULT {column.default}")
+    if not column.nullable:
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def add_constraints(table: Table, name: str) -> list[str]:
+    """Return the statements that add a table's constraints and indexes under another name."""
+    relation = qualified(table.schema, name)
+    return [
+        *[
+            f"ALTER TABLE {relation} ADD CONSTRAINT {ident(item.name)} {item.definition}"
+            for item in table.constraints
+        ],
+        *[
+            f"CREATE {'UNIQUE ' * index.unique}INDEX {ident(index.name)} ON {relation} "
+            f"{index.definition}"
+            for index in table.indexes
+        ],
+    ]
+
+
+def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
+    """Return the statements by which a sequence follows the legacy name.
+
+    :param use: whether the target draws its own new keys from it too, so that the rows born on
+        either side never take the same key
+    """
+    statements = []
+    for sequence in mapping.legacy.sequences:
+        lens = mapping.lens(sequence.column)
+        statements.append(
+            f"ALTER SEQUENCE {sequence.sql} OWNED BY {owner}.{ident(sequence.column)}"
+        )
+        target = lens.ends.target(lens.targets[0]) if lens.targets else None
+        if target is None or target.default is not None or target.identity is not None:
+            continue
+        change = (
+            f"SET DEFAULT nextval({literal(sequence.sql)}::regclass)" if use else "DROP DEFAULT"
+        )
+        statements.append(
+            f"ALTER TABLE {mapping.target.sql} ALTER COLUMN {ident(target.name)} {change}"
+        )
+    return statements
+
+
+def _column_arrays(mapping: Mapping) -> tuple[str, str]:
+    """Return the plainly renamed columns as two SQL arrays: legacy names, target names."""
+    pairs = [(lens.legacy.name, lens.targets[0]) for lens in mapping.lenses if not lens.converts]
+    legacy, target = (", ".join(literal(pair[i]) for pair in pairs) for i in (0, 1))
+    return f"ARRAY[{legacy}]::text[]", f"ARRAY[{target}]::text[]"
+
+
+def _retired(mapping: Mapping) -> Table:
+    return _named(mapping.legacy, mapping.retired_name)
+
+
+def _standby(mapping: Mapping) -> Table:
+    return _named(mapping.legacy, mapping.standby_name)
+
+
+def _named(table: Table, name: str) -> Table:
+    return Table(table.schema, name, table.columns)
+
+
+def _regclass(table: Table) -> str:
+    return regclass(table.schema, table.name)
+
+
+def _require_phase(mapping: Mapping, *phases: str) -> str:
+    return (
+        f"SELECT compat.require_phase({literal(mapping.name)}, {', '.join(map(literal, phases))})"
+    )
+
+
+def _require_copied(mapping: Mapping) -> str:
+    """Return the check that all rows are in the target; an empty legacy table needs no copy."""
+    name = literal(mapping.name)
+    return (
+        f"SELECT CASE WHEN EXISTS (SELECT FROM {mapping.legacy.sql}) "
+        f"THEN compat.require_phase({name}, 'copied') "
+        f"ELSE compat.require_phase({name}, 'expanded', 'copying', 'copied') END"
+    )
+
+
+def _set_phase(mapping: Mapping, phase: str) -> str:
+    return (
+        f"UPDATE compat.mapping SET phase = {literal(phase)}, changed_at = clock_timestamp() "
+        f"WHERE name = {literal(mapping.name)}"
+    )
+
+
+def _event(mapping: Mapping, step: str) -> str:
+    return (
+        "INSERT INTO compat.event (mapping, step, detail) VALUES "
+        f"({literal(mapping.name)}, {literal(step)}, "
+        f"jsonb_build_object('fingerprint', {literal(mapping.fingerprint)}))"
+    )

@@ -1,0 +1,113 @@
+"""Connecting: URLs as users have them, session settings as the tools need them, clear refusals.
+
+Passwords never appear in messages; they are not put on command lines either (use the environment).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from compat.errors import CompatError, ConnectionFailed
+
+Connection = psycopg.Connection[Any]
+
+URL_VARIABLES = ("COMPAT_DATABASE_URL", "DATABASE_URL")
+
+# Values pass between sessions as text: they must mean the same in each.
+_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+
+
+def resolve_url(url: str | None) -> str:
+    """Return the URL that was given, else the one in the environment.
+
+    :raises ConnectionFailed: neither
+    """
+    found = url or next((os.environ[name] for name in URL_VARIABLES if os.environ.get(name)), None)
+    if not found:
+        raise ConnectionFailed(
+            "no database was named",
+            f"give --url postgresql://user@host/database or set {' or '.join(URL_VARIABLES)}",
+        )
+    # SQLAlchemy's spelling names a driver, libpq's does not.
+    return re.sub(r"^postgres(?:ql)?\+\w+://", "postgresql://", found)
+
+
+def redact(url: str) -> str:
+    """Return the connection string without its password, as messages may show it."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        return re.sub(r"//[^@/]*@", "//…@", url)
+    parts.pop("password", None)
+    return make_conninfo(**{k: str(v) for k, v in parts.items() if v is not None})
+
+
+@contextmanager
+def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> Iterator[Connection]:
+    """Yield a connection with the tools' settings; closes it, and rolls back what is open.
+
+    :param purpose: appended to the application name, which pg_stat_activity shows
+    :raises ConnectionFailed: the server does not answer or refuses
+    """
+    resolved = resolve_url(url)
+    name = f"compat {purpose}".strip()
+    try:
+        conn = psycopg.connect(
+            resolved, autocommit=autocommit, application_name=name, connect_timeout=10
+        )
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
+        raise ConnectionFailed(
+            f"cannot connect to {redact(resolved)}: {reason}",
+            "check host, port, database, user and password (PGPASSWORD or ~/.pgpass)",
+        ) from None
+    try:
+        with conn.cursor() as cursor:
+            for setting, value in _SETTINGS.items():
+                cursor.execute("SELECT set_config(%s, %s, false)", [setting, value])
+            if not autocommit:
+                conn.commit()
+        yield conn
+    finally:
+        conn.close()
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what PostgreSQL refuses on purpose into an error that a user can act on."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise CompatError(
+            f"permission denied: {error.diag.message_primary}",
+            "run as the owner of the legacy and the target table (or a member of that role), who "
+            "may also create the schema `compat`",
+        ) from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise CompatError(
+            f"the database is read-only: {error.diag.message_primary}", "connect to the primary"
+        ) from error
+    except psycopg.Error as error:
+        diag = error.diag
+        if diag.message_primary is None:
+            raise ConnectionFailed(
+                f"the connection was lost: {str(error).strip().splitlines()[0]}",
+                "run the command again: it takes up where it stopped",
+            ) from error
+        lines = [f"{diag.message_primary} (SQLSTATE {diag.sqlstate})"]
+        if diag.message_detail:
+            lines.append(diag.message_detail)
+        raise CompatError("\n  ".join(lines), diag.message_hint) from error

@@ -1,0 +1,218 @@
+"""The copy: existing rows in key order, in batches, each committed together with its progress.
+
+Killed at any moment, it goes on after the last committed batch; running it again is how to resume.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compat import catalog, state
+from compat.compile import copy as compiled
+from compat.connection import Connection
+from compat.errors import DataError, StateError
+from compat.mapping import Mapping
+from compat.run.retry import LockPolicy, in_transaction
+from compat.run.steps import check_tables, check_values
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """How fast to go.
+
+    :param batch_size: rows in one transaction
+    :param throttle: rows per second at most, None for as fast as it goes
+    """
+
+    batch_size: int = 5_000
+    throttle: float | None = None
+    lock_policy: LockPolicy = LockPolicy()
+
+
+@dataclass(frozen=True)
+class CopyState:
+    """Where the copy is; `total` is an estimate."""
+
+    rows_seen: int
+    rows_copied: int
+    total: int
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """What the copy did in all its runs (rows) and in this one (seconds).
+
+    `rows_seen - rows_copied` rows were there already: the sync triggers had brought them.
+    """
+
+    mapping: str
+    rows_seen: int
+    rows_copied: int
+    swept: int
+    seconds: float
+    changed: bool
+
+
+@dataclass(frozen=True)
+class CopyForecast:
+    """What a copy would do: the answer of a dry run."""
+
+    mapping: str
+    rows: int
+    rows_missing: int
+    batches: int
+    losses: tuple[tuple[str, int], ...]
+
+
+def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
+    """Count what is to be copied, and the rows for which an accepted rule loses something.
+
+    :raises StateError: the migration is past its copy
+    :raises DataError: values that the mapping refuses, or target rows of unknown origin
+    """
+    stored = _copyable(conn, name)
+    mapping = stored.mapping
+    check_tables(conn, mapping)
+    check_values(conn, mapping)
+    _check_origin(conn, mapping)
+    rows = _count(conn, f"SELECT count(*) FROM {mapping.legacy.sql}")
+    absent = _count(conn, compiled.missing(mapping))
+    lost = tuple((column, _count(conn, query)) for column, query in compiled.losses(mapping))
+    return CopyForecast(name, rows, absent, -(-absent // options.batch_size), lost)
+
+
+def copy(
+    conn: Connection,
+    name: str,
+    options: CopyOptions | None = None,
+    on_progress: Callable[[CopyState], None] = lambda state: None,
+) -> CopyResult:
+    """Copy every legacy row that is not in the target yet, and mark the migration as copied.
+
+    :raises StateError: the migration is past its copy, or another command is at work
+    :raises DataError: values that the mapping refuses, or target rows of unknown origin
+    """
+    options = options or CopyOptions()
+    started = time.monotonic()
+    state.lock(conn, name)
+    stored = _copyable(conn, name)
+    mapping, progress = stored.mapping, stored.progress
+    if stored.phase == "copied" and progress is not None:
+        return CopyResult(name, progress.rows_seen, progress.rows_copied, 0, 0.0, False)
+    check_tables(conn, mapping)
+    check_values(conn, mapping)
+    _check_origin(conn, mapping)
+    _prepare(conn, mapping)
+    if progress is None:
+        with conn.transaction():
+            conn.execute("INSERT INTO compat.copy_progress (mapping) VALUES (%s)", [name])
+            state.set_phase(conn, name, "copying")
+            state.record(conn, name, "copy", {"batch_size": options.batch_size})
+    seen, copied = (progress.rows_seen, progress.rows_copied) if progress else (0, 0)
+    after = list(progress.last_key) if progress and progress.last_key else None
+    total = max(catalog.estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name), seen)
+    resumed = progress is not None
+    on_progress(CopyState(seen, copied, total, resumed))
+
+    begun, seen_before, analyzed_at = time.monotonic(), seen, 0
+    batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
+    while True:
+        end = conn.execute(batch_end, {"after": after, "size": options.batch_size}).fetchone()
+        if end is None:
+            break
+        upto = end[0]
+        bounds = {"after": after, "upto": upto}
+
+        def work(conn: Connection, bounds: dict[str, object] = bounds) -> tuple[int, int]:
+            row = conn.execute(batch, bounds).fetchone()
+            assert row is not None
+            conn.execute(
+                "UPDATE compat.copy_progress SET last_key = %s, rows_seen = rows_seen + %s,"
+                " rows_copied = rows_copied + %s WHERE mapping = %s",
+                [bounds["upto"], row[0], row[1], name],
+            )
+            return row[0], row[1]
+
+        batch_seen, batch_copied = in_transaction(
+            conn, work, options.lock_policy, f"a batch of the copy of {name!r}"
+        )
+        after, seen, copied = upto, seen + batch_seen, copied + batch_copied
+        on_progress(CopyState(seen, copied, max(total, seen), resumed))
+        if copied >= 10 * max(analyzed_at, options.batch_size):
+            # The upserts of the sync triggers plan by the statistics of the target.
+            conn.execute(f"ANALYZE {mapping.target.sql}")
+            analyzed_at = copied
+        if options.throttle:
+            ahead = (seen - seen_before) / options.throttle - (time.monotonic() - begun)
+            if ahead > 0:
+                time.sleep(ahead)
+
+    swept = _sweep(conn, mapping, options)
+    conn.execute(f"ANALYZE {mapping.target.sql}")
+    with conn.transaction():
+        conn.execute(
+            "UPDATE compat.copy_progress SET finished_at = clock_timestamp(),"
+            " rows_seen = rows_seen + %s, rows_copied = rows_copied + %s WHERE mapping = %s",
+            [swept, swept, name],
+        )
+        state.set_phase(conn, name, "copied")
+        state.record(conn, name, "copied", {"seen": seen + swept, "copied": copied + swept})
+    return CopyResult(name, seen + swept, copied + swept, swept, time.monotonic() - started, True)
+
+
+def _copyable(conn: Connection, name: str) -> state.Stored:
+    stored = state.load(conn, name)
+    if stored.phase in ("cutover", "contracted"):
+        raise StateError(f"{name!r} is {stored.phase}: its rows have been copied")
+    return stored
+
+
+def _prepare(conn: Connection, mapping: Mapping) -> None:
+    # A generic plan would not use the key range: every batch would read from the beginning.
+    conn.execute("SET plan_cache_mode = force_custom_plan")
+    never = conn.execute(
+        "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
+        [mapping.legacy.sql],
+    ).fetchone()
+    if never == (True,):
+        conn.execute(f"ANALYZE {mapping.legacy.sql}")
+
+
+def _check_origin(conn: Connection, mapping: Mapping) -> None:
+    """Refuse target rows that no legacy row accounts for: somebody else writes the target."""
+    rows = conn.execute(compiled.foreign(mapping)).fetchall()
+    if rows:
+        keys = "; ".join(
+            ", ".join(f"{n} = {v}" for n, v in zip(mapping.target_key, row, strict=True))
+            for row in rows
+        )
+        raise DataError(
+            f"the target {mapping.target.title} is not empty: it holds rows that are not in "
+            f"{mapping.legacy.title}, the first with {keys}",
+            "delete these rows, and let v2 applications write only after the cutover",
+        )
+
+
+def _sweep(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
+    """Copy the rows that were locked when their batch passed; return how many."""
+    swept, statement = 0, compiled.sweep(mapping)
+    while _count(conn, compiled.missing(mapping)):
+
+        def work(conn: Connection) -> int:
+            row = conn.execute(statement, {"size": options.batch_size}).fetchone()
+            assert row is not None
+            return int(row[1])
+
+        swept += in_transaction(
+            conn, work, options.lock_policy, f"the last rows of the copy of {mapping.name!r}"
+        )
+    return swept
+
+
+def _count(conn: Connection, query: str) -> int:
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,147 @@
+"""What the database knows of its migrations: the tables of the schema `compat`, as values.
+
+Every step writes its state in the transaction that does the work.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg.rows import dict_row
+
+from compat.compile.install import install, installed
+from compat.connection import Connection
+from compat.errors import StateError
+from compat.mapping import Mapping
+
+Phase = Literal["expanded", "copying", "copied", "cutover", "contracted"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a copy has come; it is committed together with the rows it counts."""
+
+    last_key: tuple[str, ...] | None
+    rows_seen: int
+    rows_copied: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A mapping as the database holds it."""
+
+    mapping: Mapping
+    fingerprint: str
+    phase: Phase
+    changed_at: datetime
+    progress: Progress | None
+
+    @property
+    def legacy_sql(self) -> str:
+        """The quoted name of the physical legacy table in this phase."""
+        return self.mapping.retired if self.phase == "cutover" else self.mapping.legacy.sql
+
+    @property
+    def view_sql(self) -> str:
+        """The quoted name of the compatibility view in this phase."""
+        return self.mapping.legacy.sql if self.phase == "cutover" else self.mapping.standby
+
+
+def is_installed(conn: Connection) -> bool:
+    """Return whether the schema `compat` of this version is there."""
+    return conn.execute(installed()).fetchone() is not None
+
+
+def ensure_installed(conn: Connection) -> None:
+    """Create or complete the schema `compat`."""
+    if is_installed(conn):
+        return
+    with conn.transaction():
+        for statement in install():
+            conn.execute(statement)
+
+
+def load_all(conn: Connection) -> tuple[Stored, ...]:
+    """Return every mapping that the database holds, by name; none where nothing is installed."""
+    if conn.execute("SELECT to_regclass('compat.mapping')").fetchone() == (None,):
+        return ()
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            SELECT m.name, m.document, m.fingerprint, m.phase, m.changed_at,
+                   p.mapping AS copying, p.last_key, p.rows_seen, p.rows_copied, p.started_at,
+                   p.finished_at
+            FROM compat.mapping m LEFT JOIN compat.copy_progress p ON p.mapping = m.name
+            ORDER BY m.name
+            """
+        ).fetchall()
+    return tuple(_stored(row) for row in rows)
+
+
+def load(conn: Connection, name: str) -> Stored:
+    """Return one stored mapping.
+
+    :raises StateError: there is none of that name
+    """
+    stored = load_all(conn)
+    for item in stored:
+        if item.mapping.name == name:
+            return item
+    names = ", ".join(item.mapping.name for item in stored) or "none"
+    raise StateError(
+        f"no mapping called {name!r} in this database (there: {names})",
+        "give a stored name, or the path of a .json or .py file and `compat expand` first",
+    )
+
+
+def set_phase(conn: Connection, name: str, phase: Phase) -> None:
+    """Record the phase of a migration; part of the caller's transaction."""
+    conn.execute(
+        "UPDATE compat.mapping SET phase = %s, changed_at = clock_timestamp() WHERE name = %s",
+        [phase, name],
+    )
+
+
+def record(conn: Connection, name: str, step: str, detail: dict[str, Any]) -> None:
+    """Write one line into the log of steps; part of the caller's transaction."""
+    conn.execute(
+        "INSERT INTO compat.event (mapping, step, detail) VALUES (%s, %s, %s)",
+        [name, step, json.dumps(detail, default=str)],
+    )
+
+
+def lock(conn: Connection, name: str) -> None:
+    """Take the advisory lock of a migration for this session: one command at a time.
+
+    :raises StateError: another command holds it
+    """
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended('compat ' || %s, 0))", [name]
+    ).fetchone()
+    if row != (True,):
+        raise StateError(
+            f"another command is working on {name!r} right now",
+            "wait for it, or look for application_name 'compat …' in pg_stat_activity",
+        )
+
+
+def _stored(row: dict[str, Any]) -> Stored:
+    document = row["document"]
+    text = document if isinstance(document, str) else json.dumps(document)
+    progress = None
+    if row["copying"] is not None:
+        key = row["last_key"]
+        progress = Progress(
+            None if key is None else tuple(key),
+            row["rows_seen"],
+            row["rows_copied"],
+            row["started_at"],
+            row["finished_at"],
+        )
+    mapping = Mapping.from_json(text)
+    return Stored(mapping, row["fingerprint"], row["phase"], row["changed_at"], progress)

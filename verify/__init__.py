@@ -1,0 +1,4 @@
+"""Verifies that an application cannot tell the compatibility view from the legacy table.
+
+Counts, contents, and statements tried on the view and on a twin of the table, then rolled back.
+"""
