@@ -42,7 +42,7 @@ _PATTERN = re.compile(
     | (?P<STRING>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
     | (?P<QUOTED>"(?:[^"]|"")*(?:"|\Z))
     | (?P<DOLLAR>(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
-    | (?P<PARAMETER>%\(\w+\)[sbt]|%[sbt](?![\w])|(?<![:\w\]]):[A-Za-z_]\w*|(?<![\w$])\$\d+)
+    | (?P<PARAMETER>%(?:\(\w+\))?[sbtdfir](?!\w)|(?<![:\w\]]):[A-Za-z_]\w*|(?<![\w$])\$\d+)
     | (?P<PERCENT>%%)
     | (?P<HOLE>\{[^{}'"]*\}|(?<![\w$])_hole_\d+_(?![\w$]))
     | (?P<SEMICOLON>;)
@@ -85,7 +85,7 @@ def masks(text: str, found: tuple[Segment, ...]) -> Iterator[str]:
     for segment in found:
         if segment.kind is Kind.PERCENT:
             plain[segment.start + 1] = " "
-        elif segment.kind is Kind.HOLE and text[segment.start] == "{":
+        elif segment.kind is Kind.HOLE and text[segment.start] in "{%":
             size = segment.end - segment.start
             plain[segment.start : segment.end] = (HOLE + "_" * size)[:size]
     if explain := _EXPLAIN.match(text):

@@ -173,7 +173,7 @@ class _Builder:
         self.parts.append(part)
         self.body(start + len(prefix) + len(quote), end - len(quote), part)
 
-    def formatted(self, node: cst.FormattedString) -> None:
+    def formatted(self, node: cst.FormattedString | cst.TemplatedString) -> None:
         start, end = self.span(node)
         start += self.source[start:end].index(node.start) if node.lpar else 0
         if node.rpar:
@@ -183,12 +183,16 @@ class _Builder:
         self.parts.append(part)
         for piece in node.parts:
             a, b = self.span(piece)
-            if isinstance(piece, cst.FormattedStringText):
+            if isinstance(piece, cst.FormattedStringText | cst.TemplatedStringText):
                 self.body(a, b, part)
-            elif isinstance(piece, cst.FormattedStringExpression):
+            elif isinstance(
+                piece, cst.FormattedStringExpression | cst.TemplatedStringExpression
+            ):
                 self.hole(piece, a)
 
-    def hole(self, piece: cst.FormattedStringExpression, at: int) -> None:
+    def hole(
+        self, piece: cst.FormattedStringExpression | cst.TemplatedStringExpression, at: int
+    ) -> None:
         """Add what is inserted: the text of a constant, or a name that stands for anything."""
         before = len(self.value)
         plain = piece.conversion is None and piece.format_spec is None and piece.equal is None
@@ -245,7 +249,7 @@ def _add(node: cst.BaseExpression, builder: _Builder) -> bool:
     if isinstance(node, cst.SimpleString):
         builder.simple(node)
         return True
-    if isinstance(node, cst.FormattedString):
+    if isinstance(node, cst.FormattedString | cst.TemplatedString):
         builder.formatted(node)
         return True
     if isinstance(node, cst.ConcatenatedString):

@@ -286,7 +286,7 @@ class _Statement:
                 return Outcome.UNRELATED, "a value in SQL"
             return Outcome.LOOK, "named inside a SQL string, perhaps as regclass or sequence"
         if hit.kind == "derived":
-            if reason is None and not _LOOKS_DERIVED(hit.name, self.names):
+            if reason is None and not looks_derived(hit.name, self.names):
                 return Outcome.UNRELATED, "another name that holds the table's"
             return Outcome.LOOK, "a sequence, constraint or index may follow the legacy name"
         if reason is not None:
@@ -1055,7 +1055,8 @@ def _tokens(text: str) -> list[Token]:
     return tokenize(text, read=DIALECT)
 
 
-def _LOOKS_DERIVED(name: str, names: Names) -> bool:
+def looks_derived(name: str, names: Names) -> bool:
+    """Tell whether PostgreSQL makes such a name for a sequence, constraint or index of a table."""
     lowered = name.lower()
     return any(
         lowered.startswith(f"{table.lower()}_")

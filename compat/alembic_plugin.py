@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 
 
 def setup(plugin: Plugin) -> None:
-    """Register the operations and the autogenerate comparators."""
+    """Register the operations; the module registers them as it is imported."""
+    import compat.operations  # noqa: F401

@@ -5,11 +5,14 @@ What is rendered evaluates to an equal mapping; arguments that have their defaul
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import MISSING, Field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
 from compat.mapping import Mapping
+from compat.rules import AnyRule
+from compat.tables import Table
 
 IMPORTS = "from compat import rules, tables\nfrom compat.mapping import Fill, Mapping"
 """What the rendered source needs to have imported."""
@@ -27,7 +30,31 @@ def render_module(mapping: Mapping, note: str = "") -> str:
     """Return a Python module that defines MAPPING; `compat plan FILE.py` reads it."""
     head = f'"""How {mapping.legacy.title} corresponds to {mapping.target.title}."""\n'
     comment = "".join(f"# {line}\n" for line in note.splitlines())
-    return f"{head}\n{IMPORTS}\n\n{comment}MAPPING = {render(mapping)}\n"
+    body = f"{comment}MAPPING = {render(mapping)}\n"
+    return f"{head}\n{_imports(body)}\n\n{body}"
+
+
+def render_draft(
+    name: str, legacy: Table, target: Table, rules: tuple[AnyRule, ...], questions: tuple[str, ...]
+) -> str:
+    """Return a module like render_module's for a mapping that may not be complete yet."""
+    head = f'"""How {legacy.title} corresponds to {target.title}: a draft."""\n\n'
+    body = f"MAPPING = Mapping(\n    {_string(name)},\n"
+    body += f"    {_render(legacy, 4)},\n    {_render(target, 4)},\n    rules=(\n"
+    body += "".join(f"        {_render(rule, 8)},\n" for rule in rules)
+    for question in questions:
+        body += textwrap.fill(
+            f"OPEN: {question}",
+            _WIDTH,
+            initial_indent="        # ",
+            subsequent_indent="        #   ",
+        )
+        body += "\n"
+    return head + _imports(body) + "\n\n" + body + "    ),\n)\n"
+
+
+def _imports(body: str) -> str:
+    return IMPORTS if "Fill(" in body else IMPORTS.replace("Fill, ", "")
 
 
 def _render(value: Any, indent: int) -> str:
@@ -37,7 +64,7 @@ def _render(value: Any, indent: int) -> str:
         whole = value == value.to_integral_value()
         return str(int(value)) if whole else repr(str(value))
     if not is_dataclass(value) or isinstance(value, type):
-        return _string(value) if isinstance(value, str) else repr(value)
+        return _string(value, indent) if isinstance(value, str) else repr(value)
     arguments, positional = [], True
     for field in fields(value):
         item = getattr(value, field.name)
@@ -72,7 +99,19 @@ def _constructor(kind: type) -> str:
     return kind.__name__ if module == "mapping" else f"{module}.{kind.__name__}"
 
 
-def _string(text: str) -> str:
+def _string(text: str, indent: int = 0) -> str:
+    """Return a literal; one that is too long for its line becomes several in parentheses."""
+    room = _WIDTH - indent - 16
+    if len(text) <= room or indent == 0:
+        return _quoted(text)
+    lines = textwrap.wrap(text, room, drop_whitespace=False, break_on_hyphens=False)
+    if "".join(lines) != text:  # wrap() replaces tabs and newlines
+        return _quoted(text)
+    pad = " " * (indent + 4)
+    return "(" + "".join(f"\n{pad}{_quoted(line)}" for line in lines) + f"\n{' ' * indent})"
+
+
+def _quoted(text: str) -> str:
     quoted = repr(text)
     if quoted[0] == "'" and '"' not in text:
         return '"' + quoted[1:-1].replace("\\'", "'") + '"'

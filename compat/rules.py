@@ -225,7 +225,7 @@ class Cast(Converting):
 
     legacy: str
     target: str
-    factor: Decimal | None = None
+    factor: Decimal | int | None = None
     timezone: str | None = None
     keep: str | None = None
     rule: Literal["cast"] = "cast"
@@ -248,7 +248,8 @@ class Cast(Converting):
 
     def loss(self, ends: Ends) -> str | None:
         target = ends.target(self.target).type
-        return sqltypes.cast_loss(ends.legacy.type, target, self.factor, self.timezone)
+        factor = None if self.factor is None else Decimal(self.factor)
+        return sqltypes.cast_loss(ends.legacy.type, target, factor, self.timezone)
 
     def refused(self, legacy: Row, ends: Ends) -> str | None:
         if not sqltypes.parse(ends.legacy.type).is_text or self.factor is not None:

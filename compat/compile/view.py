@@ -200,8 +200,9 @@ def _refuse_nulls(mapping: Mapping) -> list[str]:
     return [
         f"    IF pg_catalog.num_nulls({columns}) > 0 THEN",
         "        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',",
-        '            MESSAGE = pg_catalog.format(\'null value in column "%s" of relation "%s" violates'
-        f" not-null constraint', CASE {which} END, {relation}),",
+        '            MESSAGE = pg_catalog.format(\'null value in column "%s" of relation "%s" \'',
+        "                'violates not-null constraint',",
+        f"                CASE {which} END, {relation}),",
         f"            COLUMN = CASE {which} END,",
         f"            SCHEMA = {literal(mapping.legacy.schema)}, TABLE = {relation};",
         "    END IF;",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compat import catalog, state
 from compat.compile import copy as compiled
@@ -28,7 +28,7 @@ class CopyOptions:
 
     batch_size: int = 5_000
     throttle: float | None = None
-    lock_policy: LockPolicy = LockPolicy()
+    lock_policy: LockPolicy = field(default_factory=LockPolicy)
 
 
 @dataclass(frozen=True)

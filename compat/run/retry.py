@@ -100,6 +100,7 @@ def _open_transactions(conn: Connection) -> str:
         " ORDER BY xact_start LIMIT 3"
     ).fetchall()
     return "".join(
-        f"\n  open since {age}: pid {pid}, {user or 'background'} ({application or 'no name'}, {state})"
+        f"\n  open since {age}: pid {pid}, {user or 'background'}"
+        f" ({application or 'no name'}, {state})"
         for pid, user, application, state, age in rows
     )

@@ -52,7 +52,6 @@ def expand(
     :raises DataError: the legacy table holds values that the mapping refuses
     """
     started = time.monotonic()
-    state.ensure_installed(conn)
     state.lock(conn, mapping.name)
     existing = next((s for s in state.load_all(conn) if s.mapping.name == mapping.name), None)
     if existing is not None:
@@ -63,13 +62,14 @@ def expand(
             "use another name, or take that migration back first (compat status)",
         )
     check_tables(conn, mapping)
-    check_values(conn, mapping)
 
     def work(conn: Connection) -> None:
+        state.ensure_installed(conn)
+        check_values(conn, mapping)  # before any lock: it reads the whole table
         execute(conn, swap.create_sync(mapping))
         execute(conn, swap.create_compat_view(mapping))
 
-    return _run(conn, "expand", mapping.name, work, policy, on_retry)
+    return _run(conn, "expand", mapping.name, work, policy=policy, on_retry=on_retry)
 
 
 def unexpand(
@@ -86,7 +86,7 @@ def unexpand(
         execute(conn, swap.drop_compat_view(mapping))
         execute(conn, swap.drop_sync(mapping))
 
-    return _run(conn, "unexpand", name, work, policy, on_retry)
+    return _run(conn, "unexpand", name, work, policy=policy, on_retry=on_retry)
 
 
 def cutover(
@@ -106,8 +106,8 @@ def cutover(
     mapping = stored.mapping
     if stored.phase == "contracted":
         raise StateError(f"{name!r} is contracted: the legacy table is gone")
-    statements = swap.cutover(mapping)
-    return _run(conn, "cutover", name, lambda c: execute(c, statements), policy, on_retry)
+    work = _executing(swap.cutover(mapping))
+    return _run(conn, "cutover", name, work, policy=policy, on_retry=on_retry)
 
 
 def rollback(
@@ -121,8 +121,8 @@ def rollback(
     stored = state.load(conn, name)
     if stored.phase in ("expanded", "copying", "copied"):
         return Outcome("rollback", name, False, 0.0)
-    statements = swap.uncutover(_stored(conn, name, "rollback", "cutover").mapping)
-    return _run(conn, "rollback", name, lambda c: execute(c, statements), policy, on_retry)
+    work = _executing(swap.uncutover(_stored(conn, name, "rollback", "cutover").mapping))
+    return _run(conn, "rollback", name, work, policy=policy, on_retry=on_retry)
 
 
 def contract(
@@ -139,9 +139,9 @@ def contract(
     stored = state.load(conn, name)
     if stored.phase == "contracted":
         return Outcome("contract", name, False, 0.0)
-    statements = swap.contract(_stored(conn, name, "contract", "cutover").mapping)
+    work = _executing(swap.contract(_stored(conn, name, "contract", "cutover").mapping))
     try:
-        return _run(conn, "contract", name, lambda c: execute(c, statements), policy, on_retry)
+        return _run(conn, "contract", name, work, policy=policy, on_retry=on_retry)
     except psycopg.errors.DependentObjectsStillExist as error:
         raise StateError(
             f"{error.diag.message_primary}:\n  {error.diag.message_detail}",
@@ -192,6 +192,10 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
         )
 
 
+def _executing(statements: list[str]) -> Callable[[Connection], None]:
+    return lambda conn: execute(conn, statements)
+
+
 def _differences(described: Table, actual: Table) -> Iterable[str]:
     for column in described.columns:
         found = actual.column(column.name)
@@ -222,6 +226,7 @@ def _run(
     step: str,
     name: str,
     work: Callable[[Connection], None],
+    *,
     policy: LockPolicy | None,
     on_retry: OnRetry,
 ) -> Outcome:

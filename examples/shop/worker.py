@@ -99,8 +99,9 @@ class Worker:
             self._do(choice)
             if rate is not None:
                 # Time lost in a stall is not made up for: that would be another load.
-                next_at = max(next_at + 1 / rate, time.monotonic())
-                time.sleep(next_at - time.monotonic() if next_at > time.monotonic() else 0)
+                now = time.monotonic()
+                next_at = max(next_at + 1 / rate, now)
+                time.sleep(next_at - now)
         return Summary(
             acknowledged=self._outcomes["acknowledged"],
             refused=tuple(sorted(self._refused.items())),
@@ -141,18 +142,24 @@ class Worker:
         self._products, self._last_customer = self._database.read(look_around)
         if not self._products:
             raise ShopError("There are no products to sell: load some first.")
-        lines = [self._new_line(number, qty=1) for number in range(1, HOT_LINES + 1)]
-        self._perform(
-            "place_order",
-            BOARD,
-            {"lines": _told(lines)},
-            lambda session: _with_ids(
-                lines, operations.place_order_once(session, BOARD_ID, BOARD, lines)
-            ),
-        )
-        orders = self._database.read(lambda session: read_orders(session, [BOARD_ID]))
-        if not orders:
-            raise ShopError("The board for all workers could not be put up.")
+        # Whoever is first puts it up, so all have to mean the same.
+        lines = [
+            NewLine(product_id=self._products[0], line_no=number, qty=1, price="1.00")
+            for number in range(1, HOT_LINES + 1)
+        ]
+        while BOARD_ID not in (
+            orders := self._database.read(lambda session: read_orders(session, [BOARD_ID]))
+        ):
+            self._perform(
+                "place_order",
+                BOARD,
+                {"lines": _told(lines)},
+                lambda session: _with_ids(
+                    lines, operations.place_order_once(session, BOARD_ID, BOARD, lines)
+                ),
+            )
+            if self._refused:
+                raise ShopError(f"The board was refused with SQLSTATE {min(self._refused)}.")
         self._board = orders[BOARD_ID]
         # Numbers of a worker's own on the board, beyond those that earlier days have used.
         self._next_on_board = (max(self._board) // self.workers + 1) * self.workers + self.number
@@ -351,11 +358,11 @@ class Worker:
     def _any_order(self) -> str | None:
         return self._chance.choice(list(self._orders)) if self._orders else None
 
-    def _new_line(self, number: int, qty: int | None = None) -> NewLine:
+    def _new_line(self, number: int) -> NewLine:
         return NewLine(
             product_id=self._chance.choice(self._products),
             line_no=number,
-            qty=qty or self._chance.randint(1, 9),
+            qty=self._chance.randint(1, 9),
             price=self._price(),
             note=self._chance.choice(NOTES),
         )

@@ -1,0 +1,171 @@
+"""`python -m benchmarks`: measure on one server in one run, and write the report."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import copying, views
+from benchmarks.journey import Side, Stage, open_side
+from benchmarks.measure import Result
+from benchmarks.report import Aim, Section, render
+from compat.database import Database, DatabaseUnavailable, provide_database
+from compat.mapping import Form
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+FORMS: tuple[Form, ...] = ("updatable", "instead_of")
+VIEW_AIMS = {"updatable": Aim(1.05), "instead_of": Aim(3)}
+COPY_AIM = Aim(0.7, at_least=True)
+
+STAGES: dict[Stage, tuple[str, str]] = {
+    "view": (
+        "Through the view",
+        "The legacy table against the view at its place, over a target with the same keys, checks "
+        "and indexes. `updatable` renames every column; `instead_of` converts four of ten (text to "
+        "numeric with a side column, a value map, Unix seconds, a flag).",
+    ),
+    "forward": (
+        "What legacy writers pay while rows are copied",
+        "The legacy table with and without the sync triggers that carry each row into the target: "
+        "two tables are written, so about 2 × is what any such trigger costs at least.",
+    ),
+    "reverse": (
+        "What clients pay between cutover and contract",
+        "The view with the reverse sync, which keeps the retired table current so that a rollback "
+        "loses nothing, against the legacy table: again two tables are written.",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; 0 when it was measured, whatever the figures say."""
+    options = _parser().parse_args(arguments)
+    names = set(options.only or ())
+    try:
+        with provide_database() as server:
+            print(f"server: {server.origin}", file=sys.stderr)
+            sections = [
+                *_stages(server, options.rows, options.repeat, names),
+                *_copies(server, options.rows, options.repeat, names),
+            ]
+    except DatabaseUnavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    text = render(
+        [section for section, _ in sections],
+        command=_command(options),
+        server=f"PostgreSQL {server.version}, {server.kind}",
+        sees_cpu=all(sees for _, sees in sections),
+    )
+    print(text)
+    # A part must not take the place of the whole report unless told to.
+    output = options.output or (None if names else RESULTS)
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+        print(f"written to {output}", file=sys.stderr)
+    return 0
+
+
+def _stages(
+    server: Database, rows: int, repeat: int, names: set[str]
+) -> list[tuple[Section, bool]]:
+    sections = []
+    for stage, (title, explanation) in STAGES.items():
+        chosen = [
+            operation
+            for operation in views.operations(rows)
+            if (stage == "view" or operation.writes)
+            and (not names or {stage, operation.name, f"{stage}:{operation.name}"} & names)
+        ]
+        if not chosen:
+            continue
+        with contextlib.ExitStack() as stack:
+            sides: list[Side] = [stack.enter_context(open_side(server, "native", None, rows))]
+            sides += [stack.enter_context(open_side(server, stage, form, rows)) for form in FORMS]
+            results = []
+            for operation in chosen:
+                print(f"{title}: {operation.title}", file=sys.stderr)
+                results.append(views.measure(operation, sides, repeat))
+            section = Section(
+                title, explanation, "native", FORMS, results, VIEW_AIMS if stage == "view" else {}
+            )
+            sections.append((section, all(side.clock.sees_cpu for side in sides)))
+    return sections
+
+
+def _copies(
+    server: Database, rows: int, repeat: int, names: set[str]
+) -> list[tuple[Section, bool]]:
+    if names and "copy" not in names:
+        return []
+    results: list[Result] = []
+    # Half as many and five times as many: a copy that reads from the beginning for each batch
+    # does well on a small table.
+    for number in (rows // 2, rows * 5):
+        print(f"copy of {number:,} rows", file=sys.stderr)
+        results.append(copying.measure(server, number, min(repeat, 3)))
+    columns = list(results[0].ratios)
+    section = Section(
+        "Rate of the copy",
+        "Rows per second of the copy in batches, each committed, against one INSERT … SELECT of "
+        "the same rows into the same target with all its keys, checks and indexes (converting "
+        "mapping). The baseline is the time of one row.",
+        "one statement",
+        columns,
+        results,
+        dict.fromkeys(columns, COPY_AIM),
+    )
+    return [(section, all(r.baseline.cpu is not None for r in results))]
+
+
+def _parser() -> argparse.ArgumentParser:
+    stages = ", ".join((*STAGES, "copy"))
+    operations = ", ".join(operation.name for operation in views.operations(1))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--rows",
+        type=_at_least(1000),
+        default=200_000,
+        help="rows of the measured tables (%(default)s)",
+    )
+    parser.add_argument(
+        "--repeat", type=_at_least(1), default=7, help="samples of each figure (%(default)s)"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        choices=[
+            *STAGES,
+            "copy",
+            *(operation.name for operation in views.operations(1)),
+            *(f"{stage}:{operation.name}" for stage in STAGES for operation in views.operations(1)),
+        ],
+        help=f"measure only this, may be repeated: a table ({stages}), an operation "
+        f"({operations}), or both as table:operation; printed, and written only with --output",
+    )
+    parser.add_argument("--output", type=Path, help="where the report goes (benchmarks/RESULTS.md)")
+    return parser
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return value
+
+    return number
+
+
+def _command(options: argparse.Namespace) -> str:
+    parts = ["python -m benchmarks", f"--rows {options.rows}", f"--repeat {options.repeat}"]
+    parts += [f"--only {name}" for name in options.only or ()]
+    return " ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""What the place of a string or a name in a Python module says about its meaning.
+
+Pure questions about a tree; each answer is a reason that a reader of the report can follow.
+"""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from codemods.tree import Tree, dotted_source
+
+STATEMENT = re.compile(
+    r"""(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*
+    (?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|TRUNCATE|COPY|EXPLAIN|LOCK|GRANT
+    |REVOKE|COMMENT|ANALYZE|VACUUM|DECLARE|PREPARE|REFRESH|VALUES|TABLE|DO|CALL)\b""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""How a text begins that may be a whole SQL statement."""
+
+_PIECE = re.compile(
+    r"""\b(?:SELECT|FROM|WHERE|JOIN|AND|OR|NOT|IN|ON|AS|SET|IS|ASC|DESC|VALUES|RETURNING|LIMIT
+    |HAVING|LIKE|ILIKE|BETWEEN|NULL|USING|CONFLICT)\b
+    |(?i:\b(?:select|where|order\s+by|group\s+by|having|returning|join|is\s+null)\b)
+    |[=<>*]|%\(?\w*\)?s|(?<!:):[a-z_]+|\w+\.\w+|\w+\s*,\s*\w+|_hole_\d+_""",
+    re.VERBOSE,
+)
+"""Signs that a text may be a piece of a statement; the bare words in capitals only."""
+
+_TALKING = frozenset(
+    "debug info warning warn error exception critical fatal log print echo secho fail skip exit"
+    " getLogger write_line trace success notice message".split()
+)
+_EXPLAINING = frozenset("help description epilog doc comment message msg title label".split())
+
+Strings = (
+    cst.SimpleString | cst.FormattedString | cst.TemplatedString | cst.ConcatenatedString
+)
+STRINGS = (cst.SimpleString, cst.FormattedString, cst.TemplatedString, cst.ConcatenatedString)
+
+
+def is_whole_string(tree: Tree, node: cst.CSTNode) -> bool:
+    """Tell whether a node is a string expression and not a part of one."""
+    return isinstance(node, STRINGS) and not isinstance(tree.parent(node), cst.ConcatenatedString)
+
+
+def told_to_people(tree: Tree, node: cst.CSTNode) -> str | None:
+    """Return why a string is a text for people, if its place says so."""
+    for parent in tree.parents(node):
+        if isinstance(parent, cst.Expr):
+            return "a docstring"
+        if isinstance(parent, cst.Raise):
+            return "the text of an exception"
+        if isinstance(parent, cst.Assert):
+            return "the text of an assertion"
+        if isinstance(parent, cst.Arg) and parent.keyword is not None:
+            if parent.keyword.value in _EXPLAINING:
+                return f"a text for people ({parent.keyword.value}=)"
+            return None
+        if isinstance(parent, cst.Call):
+            name = dotted_source(parent.func).rpartition(".")[2]
+            if name in _TALKING:
+                return f"a text for people ({name})"
+            if name.endswith(("Error", "Exception", "Warning")):
+                return "the text of an exception"
+            return None
+        if not isinstance(parent, cst.Arg | cst.BinaryOperation | cst.Attribute | cst.Tuple):
+            return None
+    return None
+
+
+def is_formatted_with_percent(tree: Tree, node: cst.CSTNode) -> bool:
+    """Tell whether Python's `%` operator fills in a string."""
+    parent = tree.parent(node)
+    return (
+        isinstance(parent, cst.BinaryOperation)
+        and isinstance(parent.operator, cst.Modulo)
+        and parent.left is node
+    )
+
+
+def is_piece(tree: Tree, node: cst.CSTNode) -> str | None:
+    """Return why a string is only a part of a longer text, if that is so."""
+    inner = node
+    for parent in tree.parents(node):
+        if isinstance(parent, cst.BinaryOperation) and isinstance(parent.operator, cst.Add):
+            return "joined with + to other text"
+        if isinstance(parent, cst.AugAssign):
+            return "added to another text"
+        if isinstance(parent, cst.Assign):
+            return _added_to(tree, [target.target for target in parent.targets])
+        if isinstance(parent, cst.AnnAssign):
+            return _added_to(tree, [parent.target])
+        if isinstance(parent, cst.Element) and _is_joined(tree, parent):
+            return "joined with other text"
+        if isinstance(parent, cst.Call):
+            # `"…".format(…)` and `dedent("…")` give one text; another call uses it up.
+            by_method = isinstance(parent.func, cst.Attribute) and parent.func.value is inner
+            name = dotted_source(parent.func).rpartition(".")[2]
+            if not by_method and name not in ("dedent", "cleandoc", "text", "SQL"):
+                return None
+        elif not isinstance(
+            parent, cst.BinaryOperation | cst.Attribute | cst.Arg | cst.IfExp | cst.NamedExpr
+        ):
+            return None
+        inner = parent
+    return None
+
+
+def _is_joined(tree: Tree, element: cst.CSTNode) -> bool:
+    """Tell whether a list of strings is the argument of `"…".join(…)`."""
+    for parent in tree.parents(element):
+        if isinstance(parent, cst.Call):
+            return dotted_source(parent.func).endswith("join") or (
+                isinstance(parent.func, cst.Attribute) and parent.func.attr.value == "join"
+            )
+        if not isinstance(parent, cst.List | cst.Tuple | cst.Arg):
+            return False
+    return False
+
+
+def _added_to(tree: Tree, targets: list[cst.BaseAssignTargetExpression]) -> str | None:
+    names = {target.value for target in targets if isinstance(target, cst.Name)}
+    names |= {target.attr.value for target in targets if isinstance(target, cst.Attribute)}
+    for name in sorted(names & tree.extended):
+        return f"more is added to {name!r}, or it is put into another text"
+    return None
+
+
+def plain_column(tree: Tree, node: cst.CSTNode) -> str | None:
+    """Return why a string that is exactly a column's name keeps working as it is, if it does."""
+    parent = tree.parent(node)
+    if isinstance(parent, cst.Index):
+        return "a key of a row: outputs keep their names"
+    if isinstance(parent, cst.DictElement) and parent.key is node:
+        if _inside_call(tree, node, "on_conflict_do_update"):
+            return None
+        return "a key of a dictionary: parameters and attributes keep their names"
+    if isinstance(parent, cst.Comparison | cst.ComparisonTarget | cst.MatchValue):
+        return "compared with a value"
+    if isinstance(parent, cst.Arg):
+        call = tree.parent(parent)
+        if isinstance(call, cst.Call):
+            name = dotted_source(call.func).rpartition(".")[2] or _method(call)
+            if name in ("getattr", "setattr", "hasattr", "delattr", "attrgetter"):
+                return "the name of an attribute, which stays"
+            if name in ("get", "pop", "setdefault") and call.args and call.args[0] is parent:
+                return "a key: outputs and attributes keep their names"
+    return None
+
+
+def _method(call: cst.Call) -> str:
+    return call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
+
+
+def _inside_call(tree: Tree, node: cst.CSTNode, name: str) -> bool:
+    return any(
+        isinstance(parent, cst.Call) and _method(parent) == name for parent in tree.parents(node)
+    )
+
+
+def may_be_sql(value: str) -> bool:
+    """Tell whether a text that is no statement may be a piece of one."""
+    return _PIECE.search(value) is not None
+
+
+def python_name(tree: Tree, node: cst.Name) -> tuple[str, bool]:
+    """Say what a name in the code is, and whether a human must look at it."""
+    parent = tree.parent(node)
+    if isinstance(parent, cst.Attribute) and parent.attr is node:
+        return _attribute(parent)
+    if isinstance(parent, cst.Arg) and parent.keyword is node:
+        return _keyword(tree, parent)
+    if isinstance(parent, cst.ImportAlias | cst.AsName):
+        return "an imported name", False
+    return "a Python name", False
+
+
+def _attribute(node: cst.Attribute) -> tuple[str, bool]:
+    inner = node.value
+    if isinstance(inner, cst.Attribute) and inner.attr.value in ("c", "columns"):
+        owner = inner.value
+        if isinstance(owner, cst.Attribute) and owner.attr.value == "__table__":
+            return "the columns of __table__ go by their names in the database", True
+        return "the key of a column, which stays", False
+    if isinstance(inner, cst.Attribute) and inner.attr.value == "excluded":
+        return "`excluded` goes by the column's name, where the table is declarative", True
+    return "a Python attribute, which stays", False
+
+
+def _keyword(tree: Tree, arg: cst.Arg) -> tuple[str, bool]:
+    call = tree.parent(arg)
+    if isinstance(call, cst.Call):
+        if _inside_call(tree, arg, "on_conflict_do_update"):
+            return "on_conflict_do_update takes the column's name", True
+        receiver = call.func
+        while isinstance(receiver, cst.Attribute | cst.Call):
+            if isinstance(receiver, cst.Attribute):
+                if receiver.attr.value == "__table__":
+                    return "the columns of __table__ go by their names in the database", True
+                receiver = receiver.value
+            else:
+                receiver = receiver.func
+    return "a keyword argument: attributes and parameters keep their names", False
+
+
+def uses_value(tree: Tree, node: cst.Name) -> bool:
+    """Tell whether a name reads or sets a value that an ORM object or a row may hold."""
+    parent = tree.parent(node)
+    if isinstance(parent, cst.Attribute) and parent.attr is node:
+        above = tree.parent(parent)
+        if isinstance(above, cst.Call) and above.func is parent:
+            return False
+        return not isinstance(above, cst.ImportAlias | cst.ImportFrom | cst.Decorator)
+    if isinstance(parent, cst.Arg) and parent.keyword is node:
+        call = tree.parent(parent)
+        if not isinstance(call, cst.Call):
+            return False
+        name = dotted_source(call.func).rpartition(".")[2] or _method(call)
+        return name[:1].isupper() or name in ("values", "filter_by", "ordered_values")
+    return False
+
+
+def compared_literal(tree: Tree, node: cst.Name) -> str:
+    """Return how the literal reads that an attribute is compared with, or an empty text."""
+    attribute = tree.parent(node)
+    above = tree.parent(attribute) if attribute is not None else None
+    if isinstance(above, cst.ComparisonTarget):
+        above = tree.parent(above)
+    if not isinstance(above, cst.Comparison):
+        return ""
+    sides = [above.left, *(target.comparator for target in above.comparisons)]
+    for side in sides:
+        if isinstance(side, cst.Integer | cst.Float | cst.SimpleString):
+            return side.value
+        if isinstance(side, cst.Name) and side.value in ("True", "False"):
+            return side.value
+    return ""

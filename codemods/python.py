@@ -1,0 +1,290 @@
+"""Rewrites one Python module: SQL in its strings, and what SQLAlchemy is told about a table.
+
+Every hit of a legacy name in names, strings and comments ends as a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import libcst as cst
+
+from codemods import context, literals, sql
+from codemods.analysis import Analysis, Definition, Part, Pending, joined
+from codemods.edits import Edit
+from codemods.findings import Finding, Note, Outcome
+from codemods.literals import Text
+from codemods.models import Models
+from codemods.renames import NameHit, Names
+from codemods.tree import NotPython, Tree, parse
+
+Lookup = Callable[[str], "str | None"]
+"""Gives the text of a constant by the dotted name of what was imported."""
+
+
+def analyse(source: str, names: Names, lookup: Lookup = lambda origin: None) -> Analysis:
+    """Return what is to be done in a module, and all findings.
+
+    :param lookup: the text of a constant in another module, None if unknown
+    """
+    try:
+        tree = parse(source)
+    except NotPython as error:
+        return unreadable(source, names, f"not readable as Python: {error}")
+    return _Module(tree, names, lookup).analysis()
+
+
+def unreadable(source: str, names: Names, reason: str) -> Analysis:
+    """Return the analysis of a text that cannot be read: every hit needs a look."""
+    findings = tuple(
+        Finding(h.start, h.end, h.name, h.kind, Outcome.LOOK, reason) for h in names.find(source)
+    )
+    return Analysis(Part(findings=findings), problem=reason)
+
+
+class Strings:
+    """The string expressions of a module, read once when somebody asks."""
+
+    def __init__(self, tree: Tree, lookup: Lookup) -> None:
+        self.tree = tree
+        self.lookup = lookup
+        self.known: dict[cst.CSTNode, Text | None] = {}
+
+    def text(self, node: cst.CSTNode) -> Text | None:
+        """Return the meaning of a node that is a string, else None."""
+        if not isinstance(node, context.STRINGS):
+            return None
+        if node not in self.known:
+            self.known[node] = literals.read(node, self.tree.source, self.tree.span, self.constant)
+        return self.known[node]
+
+    def constant(self, node: cst.BaseExpression) -> str | None:
+        """Return the text that an expression stands for, if it is a constant."""
+        scope = self.tree.scope
+        if isinstance(node, cst.Name) and (value := scope.constants.get(node.value)) is not None:
+            text = self.text(value)
+            return None if text is None or text.holes else text.value
+        origin = scope.dotted(node)
+        return self.lookup(origin) if origin is not None else None
+
+
+class _Module:
+    """The work on one module. Mutable, and seen by nobody but `analyse`."""
+
+    def __init__(self, tree: Tree, names: Names, lookup: Lookup) -> None:
+        self.tree = tree
+        self.names = names
+        self.strings = Strings(tree, lookup)
+        self.parts: list[Part] = []
+        self.pending: list[Pending] = []
+        self.done: set[cst.CSTNode] = set()
+
+    def analysis(self) -> Analysis:
+        if self._is_revision():
+            self._all_unrelated("an Alembic revision tells the past")
+            return Analysis(joined(self.parts))
+        models = Models(self.tree, self.names, self.strings)
+        models.work()
+        self.parts += models.parts
+        self.pending += models.pending
+        self.done |= models.done
+        definitions: Sequence[Definition] = models.definitions
+        for node in self.tree.nodes:
+            if node in self.done:
+                continue
+            if isinstance(node, cst.Name):
+                self._name(node)
+            elif isinstance(node, cst.Comment):
+                self._comment(node)
+            elif context.is_whole_string(self.tree, node):
+                self._string(node)
+        return Analysis(joined(self.parts), tuple(definitions), tuple(self.pending))
+
+    def _is_revision(self) -> bool:
+        return {"revision", "down_revision"} <= self.tree.scope.bound and any(
+            isinstance(node, cst.FunctionDef) and node.name.value == "upgrade"
+            for node in self.tree.nodes
+        )
+
+    def _all_unrelated(self, reason: str) -> None:
+        for node in self.tree.nodes:
+            hits: Iterator[Finding] = iter(())
+            if isinstance(node, cst.Name):
+                hits = self._name_findings(node, Outcome.UNRELATED, reason)
+            elif isinstance(node, cst.Comment):
+                hits = self._raw(node, lambda hit: (Outcome.UNRELATED, reason))
+            elif context.is_whole_string(self.tree, node) and (text := self._relevant(node)):
+                hits = (
+                    self._finding(text, hit, Outcome.UNRELATED, reason)
+                    for hit in self._hits(text)
+                )
+            self.parts.append(Part(findings=tuple(hits)))
+
+    # -- names and comments ------------------------------------------------------------------
+
+    def _name(self, node: cst.Name) -> None:
+        self._note_value(node)
+        if node.value not in self.names.columns and node.value not in self.names.tables:
+            return
+        reason, look = context.python_name(self.tree, node)
+        outcome = Outcome.LOOK if look else Outcome.UNRELATED
+        self.parts.append(Part(findings=tuple(self._name_findings(node, outcome, reason))))
+
+    def _note_value(self, node: cst.Name) -> None:
+        rule = self.names.converted.get(node.value)
+        if rule is None or not context.uses_value(self.tree, node):
+            return
+        start, end = self.tree.span(node)
+        literal = context.compared_literal(self.tree, node)
+        told = f"compared with {literal}; {rule}" if literal else rule
+        self.parts.append(Part(notes=(Note(start, end, node.value, f"if of the table: {told}"),)))
+
+    def _name_findings(self, node: cst.Name, outcome: Outcome, reason: str) -> Iterator[Finding]:
+        start, end = self.tree.span(node)
+        if node.lpar:
+            start += self.tree.source[start:end].index(node.value)
+        if node.value in self.names.tables:
+            kind = "table"
+        elif node.value in self.names.columns:
+            kind = "column"
+        else:
+            return
+        yield Finding(start, start + len(node.value), node.value, kind, outcome, reason)
+
+    def _comment(self, node: cst.Comment) -> None:
+        def judged(hit: NameHit) -> tuple[Outcome, str]:
+            if hit.kind == "table":
+                return Outcome.LOOK, "a comment names the legacy table"
+            return Outcome.UNRELATED, "a comment"
+
+        self.parts.append(Part(findings=tuple(self._raw(node, judged))))
+
+    def _raw(
+        self, node: cst.CSTNode, judged: Callable[[NameHit], tuple[Outcome, str]]
+    ) -> Iterator[Finding]:
+        start, end = self.tree.span(node)
+        for hit in self.names.find(self.tree.source[start:end]):
+            outcome, reason = judged(hit)
+            yield Finding(start + hit.start, start + hit.end, hit.name, hit.kind, outcome, reason)
+
+    # -- strings -----------------------------------------------------------------------------
+
+    def _relevant(self, node: cst.CSTNode) -> Text | None:
+        """Return the text of a string that may hold a hit; most do not, and reading costs."""
+        start, end = self.tree.span(node)
+        written = self.tree.source[start:end]
+        pieces = isinstance(node, cst.ConcatenatedString) or "\\" in written
+        targets = self.names.converted and any(t in written for t in self.names.targets)
+        if not pieces and not targets and not self.names.find(written):
+            return None
+        text = self.strings.text(node)
+        if text is None or not (self.names.find(text.value) or targets):
+            return None
+        return text
+
+    def _hits(self, text: Text) -> Iterator[NameHit]:
+        """Yield the hits in a text, but for those that stand in a constant elsewhere."""
+        inserted = (*text.holes, *text.constants)
+        for hit in self.names.find(text.value):
+            if not any(a <= hit.start and hit.end <= b for a, b in inserted):
+                yield hit
+
+    def _finding(self, text: Text, hit: NameHit, outcome: Outcome, reason: str) -> Finding:
+        start, end = text.source_span(hit.start, hit.end)
+        return Finding(start, end, hit.name, hit.kind, outcome, reason)
+
+    def _string(self, node: cst.CSTNode) -> None:
+        text = self._relevant(node)
+        if text is None:
+            return
+        statement = context.STATEMENT.match(text.value) is not None
+        people = context.told_to_people(self.tree, node)
+        if statement and people is None:
+            part = self._sql(node, text)
+            if part is not None:
+                self.parts.append(part)
+                return
+        self.parts.append(
+            Part(
+                findings=tuple(
+                    self._finding(text, hit, *self._judged(node, text, hit, people, statement))
+                    for hit in self._hits(text)
+                )
+            )
+        )
+
+    def _judged(
+        self, node: cst.CSTNode, text: Text, hit: NameHit, people: str | None, statement: bool
+    ) -> tuple[Outcome, str]:
+        """Say what a hit is in a text that is no statement, or no readable one."""
+        if people is not None:
+            if hit.kind == "table":
+                return Outcome.LOOK, f"{people} names the legacy table"
+            return Outcome.UNRELATED, people
+        if hit.kind == "table":
+            if text.value == hit.name:
+                return Outcome.LOOK, "the table's name as a plain string"
+            return Outcome.LOOK, "a text that names the table and could not be read as SQL"
+        if hit.kind == "derived":
+            if text.value == hit.name and not sql.looks_derived(hit.name, self.names):
+                return Outcome.UNRELATED, "another name that holds the table's"
+            return Outcome.LOOK, "a name that follows the table's, perhaps of a sequence"
+        if text.value.strip() == hit.name:
+            if hit.name not in self.names.columns:
+                return Outcome.UNRELATED, "written in another case than the column"
+            reason = context.plain_column(self.tree, node)
+            if reason is not None:
+                return Outcome.UNRELATED, reason
+            return Outcome.LOOK, "the column's name as a plain string"
+        if statement or context.may_be_sql(text.value):
+            return Outcome.LOOK, "a text that may be a piece of SQL"
+        return Outcome.UNRELATED, "a text without signs of SQL"
+
+    def _sql(self, node: cst.CSTNode, text: Text) -> Part | None:
+        """Return what a text yields that begins as SQL does, None if it cannot be read."""
+        piece = context.is_piece(self.tree, node)
+        percent = context.is_formatted_with_percent(self.tree, node)
+        whole = not (piece or percent or text.holes or text.constants or "{" in text.value)
+        result = sql.rewrite(
+            text.value,
+            self.names,
+            fixed=text.constants,
+            percent_inserts=percent,
+            complete=whole,
+        )
+        if not result.parsed and not result.edits:
+            return None
+        part = placed(text, result)
+        if piece and result.edits:
+            return part.left(f"left as it is: {piece}")
+        return part
+
+
+def placed(text: Text, result: sql.SqlResult) -> Part:
+    """Return the result for a text in terms of the source in which it is written."""
+    edits: list[Edit] = []
+    problem = None
+    for edit in result.edits:
+        moved = text.edit(edit)
+        if moved is None:
+            problem = f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
+        else:
+            edits.append(moved)
+    inserted = (*text.holes, *text.constants)
+
+    def is_here(start: int, end: int) -> bool:
+        return not any(a <= start and end <= b for a, b in inserted)
+
+    findings = []
+    for found in result.findings:
+        if is_here(found.start, found.end):
+            start, end = text.source_span(found.start, found.end)
+            findings.append(replace(found, start=start, end=end))
+    notes = []
+    for note in result.notes:
+        if is_here(note.start, note.end):
+            start, end = text.source_span(note.start, note.end)
+            notes.append(replace(note, start=start, end=end))
+    part = Part(tuple(edits), tuple(findings), tuple(notes))
+    return part if problem is None else part.left(f"left as it is: {problem}")

@@ -1,0 +1,80 @@
+"""What legacy clients can still do through each form of the view, and what they cannot.
+
+The rows were measured on PostgreSQL 15 and 18; `compat plan` prints those of the chosen form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from compat.mapping import Form
+
+Verdict = Literal["kept", "kept with a note", "not possible"]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One thing that clients do, and what becomes of it."""
+
+    behaviour: str
+    verdict: Verdict
+    note: str = ""
+
+
+_BOTH: Final = (
+    Behaviour("column names, order and exact types; prepared SELECT *", "kept"),
+    Behaviour("column defaults, the DEFAULT keyword", "kept"),
+    Behaviour("RETURNING and row counts", "kept"),
+    Behaviour("currval, lastval, pg_get_serial_sequence", "kept"),
+    Behaviour("owner, table and column grants, comments", "kept"),
+    Behaviour("inbound foreign keys", "kept", "a twin on the target, validated before contract"),
+    Behaviour(
+        "legacy CHECK, UNIQUE and NOT NULL constraints",
+        "kept with a note",
+        "the retired table enforces them until contract; afterwards only the target's own",
+    ),
+    Behaviour("REPEATABLE READ and SERIALIZABLE conflicts", "kept", "40001, as on a table"),
+    Behaviour("SELECT … FOR UPDATE, SKIP LOCKED", "kept"),
+    Behaviour("ON CONFLICT ON CONSTRAINT name", "not possible"),
+    Behaviour("MERGE", "kept with a note", "from PostgreSQL 17 on"),
+    Behaviour("TRUNCATE", "not possible", "use DELETE"),
+    Behaviour("WHERE CURRENT OF, ctid, xmin, tableoid", "not possible"),
+    Behaviour("GROUP BY the key with other columns selected", "not possible", "no primary key"),
+    Behaviour("new foreign keys to the name, new indexes on it", "not possible"),
+    Behaviour(
+        "row triggers on the legacy table",
+        "kept with a note",
+        "they fire on the retired table, after the row is stored in the target, until contract",
+    ),
+    Behaviour("reflection", "kept with a note", "listed as a view, without a primary key"),
+)
+
+_UPDATABLE: Final = (
+    Behaviour("concurrent qty = qty + 1, claims, stale deletes", "kept", "re-checked natively"),
+    Behaviour("ON CONFLICT (columns)", "kept", "the arbiter is the target's index"),
+    Behaviour("COPY … FROM", "not possible", "use INSERT"),
+    Behaviour("writing a constant column", "not possible", "0A000"),
+)
+
+_INSTEAD_OF: Final = (
+    Behaviour(
+        "concurrent qty = qty + 1, claims, stale deletes",
+        "kept with a note",
+        "nothing is lost; the second writer gets 40001 and must retry",
+    ),
+    Behaviour("ON CONFLICT (columns)", "not possible", "42P10; handle 23505 instead"),
+    Behaviour("ON CONFLICT DO NOTHING", "not possible", "accepted, but raises 23505"),
+    Behaviour("COPY … FROM", "kept"),
+    Behaviour(
+        "constraint and column names in errors",
+        "kept with a note",
+        "NOT NULL as the legacy table; other constraints by the target's names",
+    ),
+    Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
+)
+
+
+def behaviours(form: Form) -> tuple[Behaviour, ...]:
+    """Return what becomes of each behaviour under a form."""
+    return _BOTH + (_UPDATABLE if form == "updatable" else _INSTEAD_OF)

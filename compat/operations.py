@@ -1,0 +1,148 @@
+"""Alembic operations: op.create_sync, op.create_compat_view, op.cutover, op.contract, and reverses.
+
+They emit the statements of compat.compile, online and with --sql. Online, a step that the command
+line has done already is skipped, so that revisions and `compat` can be used side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import sqlalchemy as sa
+from alembic.operations import MigrateOperation, Operations
+
+from compat.compile import swap
+from compat.compile.install import install, installed
+from compat.errors import StateError
+from compat.mapping import Mapping
+
+log = logging.getLogger("alembic.runtime.migration")
+
+Compiler = Callable[[Mapping], list[str]]
+
+
+class CompatOperation(MigrateOperation):
+    """One step of a migration as an Alembic operation.
+
+    :param mapping: the mapping; the same value in every revision of a migration
+    :param lock_timeout: milliseconds that a statement may wait for a lock before the revision
+        fails and can be run again
+    """
+
+    operation: ClassVar[str]
+    reverse_class: ClassVar[type[CompatOperation]]
+    compile: ClassVar[Compiler]
+    pending: ClassVar[frozenset[str]]
+    """Phases in which the step is still to be done; an unknown mapping counts as such."""
+    makes_view: ClassVar[bool | None] = None
+    """True when the step makes the standby view, False when it drops it."""
+
+    def __init__(self, mapping: Mapping, lock_timeout: int = 2_000) -> None:
+        self.mapping = mapping
+        self.lock_timeout = lock_timeout
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that takes this one back."""
+        return self.reverse_class(self.mapping, self.lock_timeout)
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """Return what `alembic check` prints."""
+        return (self.operation, self.mapping.name)
+
+    def statements(self) -> list[str]:
+        """Return the SQL of the step."""
+        return type(self).compile(self.mapping)
+
+
+def _register(name: str, compile: Compiler, *pending: str) -> type[CompatOperation]:
+    """Make `op.<name>(mapping)` and return its class."""
+
+    def invoke(
+        cls: type[CompatOperation],
+        operations: Operations,
+        mapping: Mapping,
+        *,
+        lock_timeout: int = 2_000,
+    ) -> None:
+        operations.invoke(cls(mapping, lock_timeout))
+
+    invoke.__name__ = name  # register_operation() looks it up by this
+    invoke.__doc__ = f"Run the step `{name}` of a mapping; see compat.compile.swap.{name}."
+    members = {
+        "operation": name,
+        "compile": staticmethod(compile),
+        "pending": frozenset(pending),
+        "__doc__": f"op.{name}(mapping): see compat.compile.swap.{name}.",
+        name: classmethod(invoke),
+    }
+    words = "".join(word.capitalize() for word in name.split("_"))
+    created = type(f"{words}Op", (CompatOperation,), members)
+    Operations.register_operation(name)(created)
+    Operations.implementation_for(created)(_execute)
+    return created
+
+
+def _execute(operations: Operations, operation: CompatOperation) -> None:
+    """Emit the statements of a step, unless the database says that it has been done."""
+    if operations.get_context().as_sql:
+        if operation.operation in ("create_sync", "create_compat_view"):
+            _emit(operations, install())
+    else:
+        connection = operations.get_bind()
+        if connection.execute(sa.text(installed())).first() is None:
+            _emit(operations, install())
+        if not _is_pending(connection, operation):
+            log.info("%s of %s was done already", operation.operation, operation.mapping.name)
+            return
+    _emit(operations, [f"SET LOCAL lock_timeout = '{operation.lock_timeout}ms'"])
+    _emit(operations, operation.statements())
+    _emit(operations, ["SET LOCAL lock_timeout TO DEFAULT"])
+
+
+def _is_pending(connection: sa.Connection, operation: CompatOperation) -> bool:
+    mapping = operation.mapping
+    row = connection.execute(
+        sa.text("SELECT phase, fingerprint FROM compat.mapping WHERE name = :name"),
+        {"name": mapping.name},
+    ).first()
+    if row is not None and row.fingerprint != mapping.fingerprint:
+        raise StateError(
+            f"the mapping {mapping.name!r} in this revision is not the one that the database "
+            f"holds (fingerprints {mapping.fingerprint[:12]} and {row.fingerprint[:12]})",
+            "a mapping must not be edited after its expand; restore it, or downgrade first",
+        )
+    if operation.makes_view is not None:
+        is_there = connection.scalar(sa.select(sa.func.to_regclass(mapping.standby))) is not None
+        past_cutover = row is not None and row.phase in ("cutover", "contracted")
+        return not past_cutover and is_there is not operation.makes_view
+    return row is None or row.phase in operation.pending
+
+
+def _emit(operations: Operations, statements: Iterable[str]) -> None:
+    for statement in statements:
+        # DDL() formats its text with %; anything else would take `:name` in a body for a bind.
+        operations.execute(sa.DDL(statement.replace("%", "%%")))
+
+
+_BEFORE_CUTOVER = ("expanded", "copying", "copied")
+
+CreateSyncOp = _register("create_sync", swap.create_sync)
+DropSyncOp = _register("drop_sync", swap.drop_sync, *_BEFORE_CUTOVER)
+CreateCompatViewOp = _register("create_compat_view", swap.create_compat_view)
+DropCompatViewOp = _register("drop_compat_view", swap.drop_compat_view)
+CutoverOp = _register("cutover", swap.cutover, *_BEFORE_CUTOVER)
+UncutoverOp = _register("uncutover", swap.uncutover, "cutover")
+ContractOp = _register("contract", swap.contract, *_BEFORE_CUTOVER, "cutover")
+UncontractOp = _register("uncontract", swap.uncontract, "contracted")
+
+CreateCompatViewOp.makes_view, DropCompatViewOp.makes_view = True, False
+
+for _forward, _backward in (
+    (CreateSyncOp, DropSyncOp),
+    (CreateCompatViewOp, DropCompatViewOp),
+    (CutoverOp, UncutoverOp),
+    (ContractOp, UncontractOp),
+):
+    _forward.reverse_class, _backward.reverse_class = _backward, _forward

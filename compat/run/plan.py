@@ -1,0 +1,197 @@
+"""The plan: what would happen to a table, in which form and why, before anything does.
+
+Reads the catalogue and the rows; changes nothing, also where it needs a helper function for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from compat import state
+from compat.catalog import estimate_rows, find_exact
+from compat.compile import copy as compiled
+from compat.compile.install import install
+from compat.connection import Connection
+from compat.fidelity import Behaviour, behaviours
+from compat.mapping import Form, Mapping
+from compat.names import ident
+from compat.rules import Row
+from compat.run.steps import check_tables, check_values, execute
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """What becomes of one legacy column."""
+
+    legacy: str
+    targets: tuple[str, ...]
+    rule: str
+    loss: str | None
+    accepted: bool
+    rows_lost: int | None
+    """Rows that would lose something; None when not counted because nothing can be lost."""
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """Something else in the database that hangs on the legacy table."""
+
+    kind: str
+    name: str
+    what_happens: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that `compat plan` tells."""
+
+    mapping: str
+    legacy: str
+    target: str
+    phase: str
+    rows: int
+    form: Form
+    why: tuple[str, ...]
+    columns: tuple[ColumnPlan, ...]
+    fidelity: tuple[Behaviour, ...]
+    dependents: tuple[Dependent, ...]
+    indexes: tuple[str, ...]
+    steps: tuple[tuple[str, str], ...]
+
+
+def plan(conn: Connection, mapping: Mapping) -> Plan:
+    """Return the plan of a migration.
+
+    :raises CatalogError: a table is missing or differs from the mapping's
+    :raises DataError: the legacy table holds values that the mapping refuses
+    """
+    stored = next((s for s in state.load_all(conn) if s.mapping.name == mapping.name), None)
+    lost: dict[str, int] = {}
+    if stored is None or stored.phase in ("expanded", "copying", "copied"):
+        check_tables(conn, mapping)
+        with conn.transaction(force_rollback=True):
+            # The counting needs functions of ours; where they are not installed yet, they are
+            # there for this transaction only.
+            if not state.is_installed(conn):
+                execute(conn, install())
+            check_values(conn, mapping)
+            for column, query in compiled.losses(mapping):
+                row = conn.execute(query).fetchone()
+                lost[column] = int(row[0]) if row else 0
+    reasons = mapping.reasons_against_updatable
+    if mapping.form != "auto":
+        why: tuple[str, ...] = (f"the mapping asks for {mapping.form}",)
+    elif reasons:
+        why = reasons
+    else:
+        why = ("every column is a plain rename",)
+    return Plan(
+        mapping=mapping.name,
+        legacy=mapping.legacy.title,
+        target=mapping.target.title,
+        phase=stored.phase if stored else "not started",
+        rows=estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name),
+        form=mapping.chosen_form,
+        why=why,
+        columns=tuple(
+            ColumnPlan(
+                lens.legacy.name,
+                lens.targets,
+                lens.rule.rule,
+                lens.loss,
+                lens.legacy.name in mapping.accept,
+                lost.get(lens.legacy.name),
+            )
+            for lens in mapping.lenses
+        ),
+        fidelity=behaviours(mapping.chosen_form),
+        dependents=_dependents(conn, mapping),
+        indexes=suggested_indexes(mapping),
+        steps=_steps(mapping),
+    )
+
+
+def suggested_indexes(mapping: Mapping) -> tuple[str, ...]:
+    """Return CREATE INDEX statements for converted columns that the legacy table had indexed.
+
+    The view's conditions on such a column can only use an index over the very same expression.
+    """
+    statements = []
+    indexed = {
+        column.name
+        for column in mapping.legacy.columns
+        for index in mapping.legacy.indexes
+        if ident(column.name) in index.definition or f"({column.name}" in index.definition
+    } | {name for key in mapping.legacy.unique_keys for name in key}
+    for lens in mapping.lenses:
+        if lens.converts and lens.targets and lens.legacy.name in indexed:
+            expression = lens.read(Row("t")).replace("t.", "")
+            statements.append(f"CREATE INDEX ON {mapping.target.sql} (({expression}))")
+    return tuple(statements)
+
+
+def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
+    name = mapping.name
+    return (
+        ("expand", f"sync triggers on {mapping.legacy.title}; view ready as {mapping.standby}"),
+        ("copy", f"compat copy {name} --execute"),
+        ("verify", "compat-verify"),
+        ("cutover", f"{mapping.legacy.title} becomes {mapping.retired}, the view takes its name"),
+        ("rewrite", "compat-codemod over the applications"),
+        ("contract", f"the view and {mapping.retired} are dropped"),
+    )
+
+
+def _dependents(conn: Connection, mapping: Mapping) -> tuple[Dependent, ...]:
+    relation = find_exact(conn, mapping.legacy.schema, mapping.legacy.name)
+    if relation is None:
+        return ()
+    found: list[Dependent] = []
+    for kind, query, what_happens in _DEPENDENTS:
+        rows: list[tuple[str]] = []
+        with conn.transaction():
+            try:
+                rows = conn.execute(query, {"oid": relation.oid}).fetchall()
+            except psycopg.errors.InsufficientPrivilege:
+                rows = [("(not visible to this role)",)]
+        found += [Dependent(kind, row[0], what_happens) for row in rows]
+    return tuple(found)
+
+
+_DEPENDENTS = (
+    (
+        "foreign key",
+        "SELECT conrelid::regclass::text || '.' || conname FROM pg_catalog.pg_constraint"
+        " WHERE contype = 'f' AND confrelid = %(oid)s AND conrelid <> confrelid ORDER BY 1",
+        "follows to the target at cutover",
+    ),
+    (
+        "view",
+        "SELECT DISTINCT r.ev_class::regclass::text FROM pg_catalog.pg_depend d"
+        " JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid"
+        " WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = %(oid)s"
+        " AND r.ev_class <> d.refobjid ORDER BY 1",
+        "goes on reading the retired table, which is kept current; re-create it before contract",
+    ),
+    (
+        "trigger",
+        "SELECT tgname::text FROM pg_catalog.pg_trigger"
+        " WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgname NOT LIKE '00\\_compat%%'"
+        " ORDER BY 1",
+        "fires on the retired table until contract; move it to the target if v2 needs it",
+    ),
+    (
+        "policy",
+        "SELECT polname::text FROM pg_catalog.pg_policy WHERE polrelid = %(oid)s ORDER BY 1",
+        "does not apply through the view; write it for the target",
+    ),
+    (
+        "publication",
+        "SELECT p.pubname::text FROM pg_catalog.pg_publication_rel r"
+        " JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = %(oid)s"
+        " ORDER BY 1",
+        "publishes the retired table; add the target to it",
+    ),
+)

@@ -1,0 +1,400 @@
+"""Structure: what stands in the catalogue against what the mapping compiles to.
+
+View, columns, defaults, triggers, functions, owner, grants, comments, sequences: drift is named.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from compat import catalog
+from compat.compile import sync, view
+from compat.compile.functions import TARGET
+from compat.names import ident, literal, qualified, regclass
+from compat.rules import Constant, Expression
+from compat.tables import Table
+from verify.context import Context, plural, shown
+from verify.report import Finding, Result, does_not_hold, holds
+
+NAME = "structure"
+
+_MODEL = "compat_verify_model"
+_FUNCTION = re.compile(
+    r"CREATE OR REPLACE FUNCTION (?P<name>.+?)\(\) RETURNS trigger\n.*?"
+    r"AS (?P<tag>\$compat\d*\$)(?P<body>.*)(?P=tag)$",
+    re.DOTALL,
+)
+# pg_trigger.tgtype: row 1, before 2, insert 4, delete 8, update 16, truncate 32, instead 64
+_ROW_EVENTS, _TRUNCATE = 1 | 4 | 8 | 16, 32
+_INSTEAD = {"insert": 64 | 1 | 4, "update": 64 | 1 | 16, "delete": 64 | 1 | 8}
+
+
+def check(context: Context) -> Result:
+    """Return whether everything that the mapping generates is in place and unchanged.
+
+    :raises psycopg.Error: the catalogue or a relation may not be read
+    """
+    findings = list(_document(context))
+    missing = list(_relations(context))
+    findings += missing
+    notes: list[str] = []
+    if not missing:
+        findings += _tables(context)
+        findings += _columns(context)
+        findings += _looks(context)
+        findings += _sequences(context)
+        findings += _query(context, notes)
+        findings += _triggers(context)
+    findings += _functions(context)
+    if not findings:
+        return holds(NAME, "view, triggers and functions are as the mapping says", notes=tuple(notes))
+    subjects = ", ".join(dict.fromkeys(finding.subject for finding in findings))
+    return does_not_hold(
+        NAME, f"{plural(len(findings), 'deviation')}: {subjects}", tuple(findings), notes=tuple(notes)
+    )
+
+
+def _document(context: Context) -> Iterator[Finding]:
+    stored, actual = context.stored.fingerprint, context.mapping.fingerprint
+    if stored != actual:
+        yield Finding(
+            "fingerprint",
+            "mapping document",
+            "the stored document was changed by hand: its fingerprint is another",
+            expected=stored,
+            found=actual,
+        )
+
+
+def _relations(context: Context) -> Iterator[Finding]:
+    mapping = context.mapping
+    wanted = (
+        (mapping.legacy.schema, context.view_name, "v", "a view"),
+        (mapping.legacy.schema, context.physical_name, "rp", "a table"),
+        (mapping.target.schema, mapping.target.name, "rp", "a table"),
+    )
+    for schema, name, kinds, what in wanted:
+        relation = context.relation(schema, name)
+        title = qualified(schema, name)
+        if relation is None:
+            yield Finding("relation", title, f"{title} does not exist; it should be {what}")
+        elif relation.kind not in kinds:
+            yield Finding("relation", title, f"{title} is not {what}")
+
+
+def _reflected(context: Context, schema: str, name: str) -> Table:
+    relation = context.relation(schema, name)
+    assert relation is not None, name
+    return catalog.reflect(context.conn, relation)
+
+
+def _tables(context: Context) -> Iterator[Finding]:
+    """Yield what has changed in the two tables since the mapping was made."""
+    mapping = context.mapping
+    for known, name in ((mapping.legacy, context.physical_name), (mapping.target, None)):
+        actual = _reflected(context, known.schema, name or known.name)
+        title = qualified(actual.schema, actual.name)
+        for column in known.columns:
+            now = actual.column(column.name)
+            if now is None:
+                yield Finding("table", title, f"{title} has lost the column {column.name!r}")
+                continue
+            for what in ("type", "nullable", "generated", "collation"):
+                before, after = getattr(column, what), getattr(now, what)
+                if before != after:
+                    yield Finding(
+                        "table",
+                        f"{title}.{ident(column.name)}",
+                        f"{column.name} of {title}: {what} was {before}, is {after}",
+                        expected=str(before),
+                        found=str(after),
+                    )
+        for added in set(actual.column_names) - set(known.column_names):
+            if known is mapping.legacy:
+                yield Finding(
+                    "table", title, f"{title} has a column {added!r} that the mapping lacks"
+                )
+        held = {item.definition for item in actual.constraints}
+        for item in known.constraints:
+            if item.kind != "foreign_key" and item.definition not in held:
+                yield Finding(
+                    "constraint",
+                    f"{title}.{ident(item.name)}",
+                    f"{title} has lost the constraint {item.name}: {item.definition}",
+                    expected=item.definition,
+                )
+
+
+def _columns(context: Context) -> Iterator[Finding]:
+    mapping = context.mapping
+    actual = _reflected(context, mapping.legacy.schema, context.view_name)
+    expected = mapping.legacy.column_names
+    if actual.column_names != expected:
+        yield Finding(
+            "columns",
+            context.stored.view_sql,
+            "the view has other columns, or another order, than the legacy table",
+            expected=", ".join(expected),
+            found=", ".join(actual.column_names),
+        )
+    for lens in mapping.lenses:
+        column, now = lens.legacy, actual.column(lens.legacy.name)
+        if now is None:
+            continue
+        subject = f"{context.stored.view_sql}.{ident(column.name)}"
+        for what in ("type", "collation"):
+            before, after = getattr(column, what), getattr(now, what)
+            if before != after:
+                yield Finding(
+                    what,
+                    subject,
+                    f"{column.name}: the {what} was {before or 'the default'}, is "
+                    f"{after or 'the default'}: prepared statements and comparisons change",
+                    expected=before,
+                    found=after,
+                )
+        if isinstance(lens.rule, Constant | Expression):
+            continue  # their defaults are expressions of ours, compared with the model's
+        if column.default != now.default:
+            yield Finding(
+                "default",
+                subject,
+                f"{column.name}: the default was {column.default or 'none'}, is "
+                f"{now.default or 'none'}",
+                expected=column.default,
+                found=now.default,
+            )
+
+
+def _query(context: Context, notes: list[str]) -> Iterator[Finding]:
+    """Yield how the view's query differs from the compiled one, made as a temporary view."""
+    mapping, conn = context.mapping, context.conn
+    model = f"pg_temp.{_MODEL}"
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(f"CREATE TEMPORARY VIEW {_MODEL} AS {view.select(mapping)}")
+            for lens in mapping.lenses:
+                if isinstance(lens.rule, Constant):
+                    conn.execute(
+                        f"ALTER VIEW {model} ALTER COLUMN {ident(lens.legacy.name)} "
+                        f"SET DEFAULT {lens.read(TARGET)}"
+                    )
+            found = _view_text(context, regclass(mapping.legacy.schema, context.view_name))
+            expected = _view_text(context, f"{literal(model)}::pg_catalog.regclass")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
+        notes.append(f"the text of the view was not compared: {error.diag.message_primary}")
+        return
+    for (subject, before), (_, after) in zip(expected.items(), found.items(), strict=True):
+        if before != after:
+            yield Finding(
+                "view",
+                context.stored.view_sql,
+                f"{subject} of the view is not what the mapping compiles to:\n"
+                + _diff(before or "none", after or "none"),
+                expected=before,
+                found=after,
+            )
+
+
+def _view_text(context: Context, relation: str) -> dict[str, str | None]:
+    texts: dict[str, str | None] = {}
+    row = context.conn.execute(f"SELECT pg_catalog.pg_get_viewdef({relation}, true)").fetchone()
+    assert row is not None
+    texts["the query"] = row[0]
+    for lens in context.mapping.lenses:
+        if isinstance(lens.rule, Constant):
+            row = context.conn.execute(
+                "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d "
+                "JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum "
+                f"WHERE d.adrelid = {relation} AND a.attname = {literal(lens.legacy.name)}"
+            ).fetchone()
+            texts[f"the default of {lens.legacy.name}"] = row[0] if row else None
+    return texts
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """A trigger that should, or should not, be there."""
+
+    table: Table
+    purpose: str
+    kind: int
+    wanted: bool = True
+
+
+def _triggers(context: Context) -> Iterator[Finding]:
+    mapping = context.mapping
+    physical = Table(mapping.legacy.schema, context.physical_name, ())
+    shown_view = Table(mapping.legacy.schema, context.view_name, ())
+    expected = []
+    for kind in (_ROW_EVENTS, _TRUNCATE):
+        expected.append(_Trigger(physical, "sync", kind, not context.is_cutover))
+        expected.append(_Trigger(mapping.target, "reverse", kind, context.is_cutover))
+    if mapping.chosen_form == "instead_of":
+        expected += [_Trigger(shown_view, name, kind) for name, kind in _INSTEAD.items()]
+    for trigger in expected:
+        yield from _trigger(context, trigger)
+    known = {mapping.function(operation) for operation in view.OPERATIONS}
+    rows = context.conn.execute(
+        "SELECT t.tgname, p.pronamespace::regnamespace::text, p.proname "
+        "FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid "
+        f"WHERE t.tgrelid = {regclass(shown_view.schema, shown_view.name)} AND NOT t.tgisinternal"
+    ).fetchall()
+    for name, schema, function in rows:
+        if qualified(schema, function) not in known or mapping.chosen_form == "updatable":
+            yield Finding(
+                "trigger",
+                f"{shown_view.sql}.{ident(name)}",
+                f"the view has a trigger {name} that the mapping does not know",
+            )
+
+
+def _trigger(context: Context, trigger: _Trigger) -> Iterator[Finding]:
+    function = context.mapping.function(trigger.purpose)
+    what = "the truncate trigger" if trigger.kind == _TRUNCATE else "the trigger"
+    subject = f"{what} of {function} on {trigger.table.sql}"
+    rows = context.conn.execute(
+        "SELECT tgname, tgtype::int, tgenabled::text, tgqual IS NOT NULL OR tgattr <> ''::int2vector "
+        "FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
+        f"AND tgrelid = {regclass(trigger.table.schema, trigger.table.name)} "
+        f"AND tgfoid = pg_catalog.to_regprocedure({literal(function + '()')}) "
+        f"AND (tgtype::int & {_TRUNCATE}) = {trigger.kind & _TRUNCATE}"
+    ).fetchall()
+    if not trigger.wanted:
+        for name, *_ in rows:
+            yield Finding("trigger", subject, f"{name} should not be there in this phase")
+        return
+    if not rows:
+        yield Finding("trigger", subject, f"{subject} is missing")
+    for name, kind, enabled, is_conditional in rows:
+        if enabled not in ("O", "A"):
+            state = "disabled" if enabled == "D" else "enabled for replicas only"
+            yield Finding("trigger", subject, f"{name}: {what[4:]} is {state}", found=enabled)
+        if kind != trigger.kind or is_conditional:
+            yield Finding(
+                "trigger", subject, f"{name} does not fire for what it should (edited by hand)"
+            )
+
+
+def _functions(context: Context) -> Iterator[Finding]:
+    """Yield which generated functions were edited: what guards against lost updates is in them."""
+    mapping = context.mapping
+    statements = [*sync.create_forward(mapping), *sync.define_reverse(mapping)]
+    statements += view.create_view(mapping)
+    for match in map(_FUNCTION.match, statements):
+        if match is None:
+            continue
+        name = match["name"]
+        row: Any = context.conn.execute(
+            "SELECT p.prosrc, p.prosecdef, array_to_string(p.proconfig, ', '), "
+            "pg_catalog.pg_get_userbyid(p.proowner), pg_catalog.pg_get_userbyid(c.relowner) "
+            "FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_class c ON c.oid = "
+            f"pg_catalog.to_regclass({literal(context.stored.legacy_sql)}) "
+            f"WHERE p.oid = pg_catalog.to_regprocedure({literal(name + '()')})"
+        ).fetchone()
+        if row is None:
+            yield Finding("function", name, f"the function {name} is missing")
+            continue
+        body, is_definer, settings, owner, table_owner = row
+        if body != match["body"]:
+            yield Finding(
+                "function",
+                name,
+                f"the function {name} was edited by hand:\n" + _diff(match["body"], body),
+                expected=match["body"],
+                found=body,
+            )
+        if not is_definer or settings != "search_path=pg_catalog, pg_temp":
+            yield Finding(
+                "function",
+                name,
+                f"the function {name} must be SECURITY DEFINER with a fixed search_path",
+                found=f"security definer: {is_definer}, settings: {settings}",
+            )
+        if table_owner is not None and owner != table_owner:
+            yield Finding(
+                "function",
+                name,
+                f"the function {name} belongs to {owner}, the legacy table to {table_owner}",
+                expected=table_owner,
+                found=owner,
+            )
+
+
+def _looks(context: Context) -> Iterator[Finding]:
+    mapping = context.mapping
+    table, shown_view = (
+        _looks_of(context, name) for name in (context.physical_name, context.view_name)
+    )
+    view_sql = context.stored.view_sql
+    yield from _look(view_sql, "owner", table["owner"], shown_view["owner"])
+    yield from _look(view_sql, "comment", table["comment"], shown_view["comment"])
+    yield from _grants(view_sql, table["grants"], shown_view["grants"])
+    for name in mapping.legacy.column_names:
+        before, after = table["columns"].get(name), shown_view["columns"].get(name)
+        if before is None or after is None:
+            continue  # reported as another column list
+        subject = f"{view_sql}.{ident(name)}"
+        yield from _look(subject, "comment", before["comment"], after["comment"])
+        yield from _grants(subject, before["grants"], after["grants"])
+
+
+def _looks_of(context: Context, name: str) -> dict[str, Any]:
+    relation = regclass(context.mapping.legacy.schema, name)
+    row = context.conn.execute(f"SELECT compat.looks_of({relation})").fetchone()
+    assert row is not None
+    looks: dict[str, Any] = row[0]
+    return looks
+
+
+def _look(subject: str, what: str, before: str | None, after: str | None) -> Iterator[Finding]:
+    if before != after:
+        yield Finding(
+            what,
+            subject,
+            f"{what}: {shown(before)} on the table, {shown(after)} on the view",
+            expected=before,
+            found=after,
+        )
+
+
+def _grants(subject: str, before: Any, after: Any) -> Iterator[Finding]:
+    table, shown_view = ({tuple(grant) for grant in grants or ()} for grants in (before, after))
+    for grants, problem in ((table - shown_view, "lost"), (shown_view - table, "in excess")):
+        for grantee, privilege, _ in sorted(grants):
+            yield Finding(
+                "grant",
+                subject,
+                f"{privilege} to {grantee} is {problem} on the view",
+                expected=privilege if problem == "lost" else None,
+                found=None if problem == "lost" else privilege,
+            )
+
+
+def _sequences(context: Context) -> Iterator[Finding]:
+    mapping = context.mapping
+    for sequence in mapping.legacy.sequences:
+        row = context.conn.execute(
+            "SELECT pg_catalog.pg_get_serial_sequence(%s, %s)::regclass = %s::regclass",
+            [mapping.legacy.sql, sequence.column, sequence.sql],
+        ).fetchone()
+        if row != (True,):
+            yield Finding(
+                "sequence",
+                sequence.sql,
+                f"pg_get_serial_sequence does not find {sequence.sql} for "
+                f"{mapping.legacy.sql}.{ident(sequence.column)}",
+            )
+
+
+def _diff(before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), "mapping", "database", lineterm="", n=1
+    )
+    return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""What every check is given: a connection, one stored mapping, and how much to show.
+
+The physical names follow from the phase: before the cutover the view waits under another name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compat import catalog
+from compat.connection import Connection
+from compat.mapping import Mapping
+from compat.names import literal
+from compat.state import Stored
+
+
+@dataclass(frozen=True)
+class Context:
+    """One mapping under examination.
+
+    :param limit: how many differing rows are shown; the totals are exact
+    :param lock_timeout: how many milliseconds a probe waits for a row of a live application
+    """
+
+    conn: Connection
+    stored: Stored
+    limit: int = 10
+    lock_timeout: int = 500
+
+    @property
+    def mapping(self) -> Mapping:
+        """The mapping."""
+        return self.stored.mapping
+
+    @property
+    def is_cutover(self) -> bool:
+        """True while the view has the legacy name."""
+        return self.stored.phase == "cutover"
+
+    @property
+    def view_name(self) -> str:
+        """The name of the view in this phase, in the legacy table's schema."""
+        return self.mapping.legacy.name if self.is_cutover else self.mapping.standby_name
+
+    @property
+    def physical_name(self) -> str:
+        """The name of the legacy table in this phase."""
+        return self.mapping.retired_name if self.is_cutover else self.mapping.legacy.name
+
+    @property
+    def unfinished(self) -> str | None:
+        """Why the data cannot be compared yet, or None.
+
+        An empty legacy table needs no copy.
+        """
+        if self.stored.phase not in ("expanded", "copying"):
+            return None
+        found = self.conn.execute(
+            f"SELECT EXISTS (SELECT FROM {self.stored.legacy_sql})"
+        ).fetchone()
+        if found == (False,):
+            return None
+        return f"the copy is not finished; run: compat copy {self.mapping.name} --execute"
+
+    def relation(self, schema: str, name: str) -> catalog.Relation | None:
+        """Return a relation as the catalogue has it now, or None."""
+        return catalog.find_exact(self.conn, schema, name)
+
+
+def shown(value: str | None, width: int = 60) -> str:
+    """Return a value as people read it: quoted, on one line, without control characters."""
+    if value is None:
+        return "NULL"
+    text = value if len(value) <= width else value[: width - 1] + "…"
+    quoted = literal(text) if text.isprintable() and "\\" not in text else repr(text)
+    return quoted
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 row`, `2 rows`, `1,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
