@@ -9,6 +9,7 @@ import re
 
 import libcst as cst
 
+from codemods.identifiers import words
 from codemods.tree import Tree, dotted_source
 
 STATEMENT = re.compile(
@@ -28,15 +29,12 @@ _PIECE = re.compile(
 )
 """Signs that a text may be a piece of a statement; the bare words in capitals only."""
 
-_TALKING = frozenset(
+_TALKING = words(
     "debug info warning warn error exception critical fatal log print echo secho fail skip exit"
-    " getLogger write_line trace success notice message".split()
+    " getLogger write_line trace success notice message"
 )
-_EXPLAINING = frozenset("help description epilog doc comment message msg title label".split())
+_EXPLAINING = words("help description epilog doc comment message msg title label")
 
-Strings = (
-    cst.SimpleString | cst.FormattedString | cst.TemplatedString | cst.ConcatenatedString
-)
 STRINGS = (cst.SimpleString, cst.FormattedString, cst.TemplatedString, cst.ConcatenatedString)
 
 
@@ -148,6 +146,14 @@ def plain_column(tree: Tree, node: cst.CSTNode) -> str | None:
             if name in ("get", "pop", "setdefault") and call.args and call.args[0] is parent:
                 return "a key: outputs and attributes keep their names"
     return None
+
+
+def in_relationship(tree: Tree, node: cst.CSTNode) -> bool:
+    """Tell whether a string is an argument of relationship(), which names attributes."""
+    for parent in tree.parents(node):
+        if isinstance(parent, cst.Call):
+            return tree.scope.construct(parent.func) in ("relationship", "backref")
+    return False
 
 
 def _method(call: cst.Call) -> str:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import re
 
-_RESERVED = frozenset(
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+_RESERVED = words(
     """
     all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
     boolean both case cast char character check coalesce collate collation column concurrently
@@ -24,7 +30,7 @@ _RESERVED = frozenset(
     unique user using values varchar variadic verbose when where window with xmlattributes
     xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize
     xmltable
-    """.split()
+    """
 )
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 

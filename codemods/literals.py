@@ -113,13 +113,10 @@ class Text:
 def _spell(new: str, part: Part) -> str | None:
     """Return a text as a literal of this kind writes it, or None if that is too risky."""
     # A sign that starts a placeholder would be read by whoever fills in the parameters.
-    if any(sign in new for sign in "\\%:\n\r\0") or not new.isprintable():
+    if any(sign in new for sign in "\\%:{}\n\r\0") or not new.isprintable():
         return None
     if part.is_bytes and not new.isascii():
         return None
-    if part.formatted or "{" in new or "}" in new:
-        if "{" in new or "}" in new:
-            return None
     if part.quote[0] in new:
         if part.raw:
             return None
@@ -185,9 +182,7 @@ class _Builder:
             a, b = self.span(piece)
             if isinstance(piece, cst.FormattedStringText | cst.TemplatedStringText):
                 self.body(a, b, part)
-            elif isinstance(
-                piece, cst.FormattedStringExpression | cst.TemplatedStringExpression
-            ):
+            elif isinstance(piece, cst.FormattedStringExpression | cst.TemplatedStringExpression):
                 self.hole(piece, a)
 
     def hole(

@@ -49,9 +49,7 @@ class _Plan:
 
     def definition(self) -> Definition:
         state = State.LEFT if self.blockers else State.REWRITTEN
-        return Definition(
-            self.renames.name, self.style, State.TARGET if self.is_target else state
-        )
+        return Definition(self.renames.name, self.style, State.TARGET if self.is_target else state)
 
 
 class Models:
@@ -130,9 +128,8 @@ class Models:
         self._finish(plan)
 
     def _other_table(self, node: cst.CSTNode, text: Text) -> None:
-        hits = [h for h in self.names.find(text.value)]
         findings = []
-        for hit in hits:
+        for hit in self.names.find(text.value):
             start, end = text.source_span(hit.start, hit.end)
             findings.append(
                 Finding(start, end, hit.name, hit.kind, Outcome.UNRELATED, "the name of a table")
@@ -169,12 +166,14 @@ class Models:
             if schema is None:
                 plan.block(f"the model names no schema, and the target is {title}")
             else:
-                self._replaced(plan, schema[0], schema[1], renames.target_schema, "schema", "")
+                self._replaced(
+                    plan, schema[0], schema[1], renames.target_schema, kind="schema", reason=""
+                )
         reason = f"{renames.legacy_title} is now {title}"
-        self._replaced(plan, node, text, renames.target_table, "table", reason)
+        self._replaced(plan, node, text, renames.target_table, kind="table", reason=reason)
 
     def _replaced(
-        self, plan: _Plan, node: cst.CSTNode, text: Text, new: str, kind: str, reason: str
+        self, plan: _Plan, node: cst.CSTNode, text: Text, new: str, *, kind: str, reason: str
     ) -> None:
         """Replace the whole content of a string literal."""
         plan.seen.add(node)
@@ -193,9 +192,7 @@ class Models:
                 )
                 edits = ()
             else:
-                findings = (
-                    Finding(start, end, text.value, kind, Outcome.CHANGED, reason, new),
-                )
+                findings = (Finding(start, end, text.value, kind, Outcome.CHANGED, reason, new),)
         plan.parts.append(Part(edits, findings))
 
     def _class_statement(self, plan: _Plan, statement: cst.BaseSmallStatement) -> None:
@@ -242,7 +239,7 @@ class Models:
             if given is not None and target.value in renames.by_legacy:
                 return
             return
-        self._column_definition(plan, target, column_call, column, given, node)
+        self._column_definition(plan, target, column_call, column, given=given, given_node=node)
 
     def _note_target(self, plan: _Plan, target: cst.Name, name: str) -> None:
         converted = plan.renames.converted_by_target.get(name)
@@ -259,6 +256,7 @@ class Models:
         target: cst.Name,
         call: cst.Call,
         column: ColumnRename,
+        *,
         given: Text | None,
         given_node: cst.CSTNode | None,
     ) -> None:
@@ -269,7 +267,7 @@ class Models:
             self._note(plan, target, f"the type of the column: {column.converted}")
         reason = f"{plan.renames.legacy_table}.{column.legacy} is now {column.target}"
         if given is not None and given_node is not None:
-            self._replaced(plan, given_node, given, column.target, "column", reason)
+            self._replaced(plan, given_node, given, column.target, kind="column", reason=reason)
             return
         plan.seen.add(target)
         if column.target == column.legacy:
@@ -483,8 +481,9 @@ class Models:
 
     def _has_renamed(self, plan: _Plan, text: Text) -> bool:
         return any(
-            h.kind == "column" and (c := plan.renames.by_legacy.get(h.name)) is not None and
-            c.target != c.legacy
+            h.kind == "column"
+            and (c := plan.renames.by_legacy.get(h.name)) is not None
+            and c.target != c.legacy
             for h in self.names.find(text.value)
         )
 
@@ -542,7 +541,7 @@ class Models:
                 plan.block(f"{column.legacy!r} has no single counterpart in the target table")
             else:
                 reason = f"{plan.renames.legacy_table}.{column.legacy} is now {column.target}"
-                self._replaced(plan, node, text, column.target, "column", reason)
+                self._replaced(plan, node, text, column.target, kind="column", reason=reason)
 
     def _text_call(self, plan: _Plan, call: cst.Call) -> None:
         if self.tree.scope.construct(call.func) in ("text", "Computed") and call.args:
@@ -580,8 +579,8 @@ class Models:
         schema: tuple[cst.BaseExpression, Text] | None = None
         for arg in call.args:
             if arg.keyword is not None and arg.keyword.value == "schema":
-                told = self.strings.text(arg.value)
-                schema = None if told is None else (arg.value, told)
+                given = self.strings.text(arg.value)
+                schema = None if given is None else (arg.value, given)
         renames, is_target = self._renames(text.value, schema[1].value if schema else None)
         if renames is None:
             self._other_table(node, text)
@@ -590,7 +589,7 @@ class Models:
         self._table_name(plan, node, text, schema)
         for arg in call.args[1:]:
             self._table_item(plan, arg)
-        if any(part.edits for part in plan.parts[1:]) and not is_target:
+        if any(part.edits for part in plan.parts[1:]) and not plan.blockers:
             start, end = self.tree.span(node)
             told = "a result of select(table) names its columns as the database does now"
             plan.parts.append(Part(notes=(Note(start, end, text.value, told),)))
@@ -634,7 +633,7 @@ class Models:
             told = f"the type of the column: {column.converted}"
             plan.parts.append(Part(notes=(Note(start, end, given.value, told),)))
         reason = f"{plan.renames.legacy_table}.{column.legacy} is now {column.target}"
-        self._replaced(plan, node, given, column.target, "column", reason)
+        self._replaced(plan, node, given, column.target, kind="column", reason=reason)
         keys = [a for a in call.args if a.keyword is not None and a.keyword.value == "key"]
         if not keys and column.target != column.legacy:
             written = self._literal(plan, column.legacy)
@@ -686,11 +685,13 @@ class Models:
         reason = f"{renames.legacy_title} is now {renames.target_schema}.{renames.target_table}"
         base: list[Part | None] = []
         if renames.target_schema != renames.legacy_schema and schema is not None:
-            base.append(self._piece(text, 0, schema, renames.target_schema, "schema", reason))
+            base.append(
+                self._piece(text, 0, schema, renames.target_schema, kind="schema", reason=reason)
+            )
         new_table = renames.target_table
         if renames.target_schema != renames.legacy_schema and schema is None:
             new_table = f"{renames.target_schema}.{new_table}"
-        base.append(self._piece(text, at, table, new_table, "table", reason))
+        base.append(self._piece(text, at, table, new_table, kind="table", reason=reason))
         declarative, core = list(base), list(base)
         rename = renames.by_legacy.get(column) if column is not None else None
         if rename is not None and column is not None and rename.matters:
@@ -704,17 +705,17 @@ class Models:
             if rename.target is None:
                 declarative.append(None)
             else:
-                declarative.append(self._piece(text, at, column, rename.target, "column", told))
+                declarative.append(
+                    self._piece(text, at, column, rename.target, kind="column", reason=told)
+                )
         known = joined(p for p in declarative if p is not None)
         if None in declarative or None in core:
             self.parts.append(known.left("the new name cannot be spelled there"))
             return
-        self.pending.append(
-            Pending(renames.name, known, joined(p for p in core if p is not None))
-        )
+        self.pending.append(Pending(renames.name, known, joined(p for p in core if p is not None)))
 
     def _piece(
-        self, text: Text, at: int, old: str, new: str, kind: str, reason: str
+        self, text: Text, at: int, old: str, new: str, *, kind: str, reason: str
     ) -> Part | None:
         start, end = text.source_span(at, at + len(old))
         if old == new:

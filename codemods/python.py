@@ -116,8 +116,7 @@ class _Module:
                 hits = self._raw(node, lambda hit: (Outcome.UNRELATED, reason))
             elif context.is_whole_string(self.tree, node) and (text := self._relevant(node)):
                 hits = (
-                    self._finding(text, hit, Outcome.UNRELATED, reason)
-                    for hit in self._hits(text)
+                    self._finding(text, hit, Outcome.UNRELATED, reason) for hit in self._hits(text)
                 )
             self.parts.append(Part(findings=tuple(hits)))
 
@@ -237,6 +236,8 @@ class _Module:
             if reason is not None:
                 return Outcome.UNRELATED, reason
             return Outcome.LOOK, "the column's name as a plain string"
+        if context.in_relationship(self.tree, node) and ".c." not in text.value:
+            return Outcome.UNRELATED, "attributes in a relationship, which stay"
         if statement or context.may_be_sql(text.value):
             return Outcome.LOOK, "a text that may be a piece of SQL"
         return Outcome.UNRELATED, "a text without signs of SQL"
@@ -268,7 +269,9 @@ def placed(text: Text, result: sql.SqlResult) -> Part:
     for edit in result.edits:
         moved = text.edit(edit)
         if moved is None:
-            problem = f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
+            problem = (
+                f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
+            )
         else:
             edits.append(moved)
     inserted = (*text.holes, *text.constants)

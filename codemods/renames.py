@@ -167,10 +167,32 @@ class NameHit:
 
 
 @dataclass(frozen=True)
+class OtherTable:
+    """A table that no mapping is about, and all its columns."""
+
+    schema: str
+    name: str
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Names:
-    """All legacy names of some mappings, ready for finding them in a text."""
+    """All legacy names of some mappings, ready for finding them in a text.
+
+    :param others: tables whose columns are known from the database
+    """
 
     renames: tuple[Renames, ...]
+    others: tuple[OtherTable, ...] = ()
+
+    def columns_of(self, schema: str | None, table: str) -> frozenset[str] | None:
+        """Return all columns of a table that is in no mapping, None when they are not known."""
+        found = [
+            other.columns
+            for other in self.others
+            if other.name == table and schema in (None, other.schema)
+        ]
+        return found[0] if len(found) == 1 else None
 
     @cached_property
     def tables(self) -> frozenset[str]:
@@ -224,8 +246,16 @@ class Names:
         return NameHit(match.start(), match.end(), word, "derived")
 
     def mentions_table(self, text: str) -> bool:
-        """Tell whether a legacy table is named in a text, alone or inside a longer name."""
-        return any(hit.kind != "column" for hit in self.find(text))
+        """Tell whether a legacy table is named in a text, alone and not inside a longer name."""
+        return any(hit.kind == "table" for hit in self.find(text))
+
+    @cached_property
+    def _targets(self) -> re.Pattern[str]:
+        return re.compile(rf"(?<![\w$])(?:{_alternatives(self.targets)})(?![\w$])", re.IGNORECASE)
+
+    def mentions_target(self, text: str) -> bool:
+        """Tell whether a target table is named in a text."""
+        return self._targets.search(text) is not None
 
     def for_table(self, name: str) -> tuple[Renames, ...]:
         """Return the renames whose legacy table is called so; two may differ by schema."""

@@ -12,12 +12,11 @@ from typing import cast
 
 from sqlglot import exp, parse, tokenize
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token
 
 from codemods import lexer
 from codemods.edits import Edit, apply
 from codemods.findings import Finding, Note, Outcome
-from codemods.identifiers import fold, quote
+from codemods.identifiers import fold, quote, words
 from codemods.lexer import Kind, Segment
 from codemods.renames import ColumnRename, NameHit, Names, Renames
 
@@ -173,11 +172,11 @@ class _Mark:
 
 _COMPARISONS = (exp.Predicate, exp.In, exp.Between)
 _VALUE_PARENTS = (exp.Cast, exp.Paren, exp.Interval, exp.Neg)
-_CLAUSE_ENDS = frozenset(
+_CLAUSE_ENDS = words(
     """FROM WHERE GROUP HAVING ORDER LIMIT OFFSET UNION EXCEPT INTERSECT WINDOW FETCH FOR INTO
-    , ;""".split()
+    , ;"""
 )
-_LIST_STARTS = frozenset(", SELECT RETURNING DISTINCT ALL".split())
+_LIST_STARTS = words(", SELECT RETURNING DISTINCT ALL")
 
 
 class _Statement:
@@ -307,7 +306,11 @@ class _Statement:
         content = self.text[segment.start : segment.end].strip("'eE")
         before = self.text[: segment.start].rstrip()
         is_alone = content.lower() == hit.name.lower()
-        return is_alone and before.endswith(",") and self.names.mentions_table(before[-200:])
+        return (
+            is_alone
+            and before.endswith(",")
+            and any(h.kind != "column" for h in self.names.find(before[-200:]))
+        )
 
     def _check_leftovers(self) -> None:
         """A name in the code that was not resolved leaves the whole statement alone."""
@@ -493,11 +496,22 @@ class _Statement:
                 self._by_output_first(item, node.expressions, frame)
         for lock in node.args.get("locks") or ():
             self._lock(lock, frame)
+        self._grouped(node, outputs, frame)
         done = {"from_", "joins", "laterals", "expressions", "order", "distinct", "locks", "with_"}
         for key, value in node.args.items():
             if key not in done:
                 self.children(value, frame)
         return outputs
+
+    def _grouped(self, node: exp.Select, outputs: frozenset[str] | None, frame: _Frame) -> None:
+        """GROUP BY takes a bare name as an output's only while no relation has such a column."""
+        group = node.args.get("group")
+        for item in group.expressions if isinstance(group, exp.Group) else ():
+            if isinstance(item, exp.Column) and _is_bare(item):
+                name = _name(item.this)
+                captured = any(_captures(source, name) for source in frame.sources)
+                if captured and (outputs is None or name in outputs):
+                    self.block(f"{name!r} would become a column of the target table as well")
 
     def _lock(self, lock: exp.Expr, frame: _Frame) -> None:
         for table in lock.expressions:
@@ -716,12 +730,13 @@ class _Statement:
             h.start == db.meta.get("start") for h in self.holes if isinstance(db, exp.Identifier)
         ):
             return _Source(name, inserted=True, aliased=False)
-        return _Source(name, aliased=False)
+        return _Source(name, self.names.columns_of(schema, name), aliased=False)
 
     def _rename_table(self, node: exp.Table, source: _Source, frame: _Frame) -> None:
         renames = source.legacy
         identifier = node.this
-        assert renames is not None and isinstance(identifier, exp.Identifier)
+        assert renames is not None
+        assert isinstance(identifier, exp.Identifier)
         taken = [s for s in frame.sources if s is not source and s.name == renames.target_table]
         if (taken and not source.aliased) or renames.target_table in frame.ctes:
             self.block(f"the name {renames.target_table!r} is in use in the statement")
@@ -845,7 +860,7 @@ class _Statement:
 
     def _end_of_projection(self, start: int, end: int) -> int | None:
         """Return where the item of a select list ends that holds a name at `start:end`."""
-        tokens = _tokens(self.masked)
+        tokens = tokenize(self.masked, read=DIALECT)
         at = next((i for i, t in enumerate(tokens) if t.start == start), None)
         if at is None:
             return None
@@ -950,17 +965,21 @@ class _Statement:
         if whole is not None and whole.legacy and not whole.has(name):
             self.block("a whole row of the table is used as a value")
             return
+        everything = [source for level in frame.chain() for source in level.sources]
+        if any(_captures(source, name) for source in everything):
+            if any(s.has(name) is not False for s in everything):
+                self.block(f"{name!r} would become a column of the target table as well")
+            else:
+                self.mark(identifier, "no table has it now: a name of the target already")
+            return
         passed: list[_Source] = []
         for level in frame.chain():
-            for source in level.sources:
-                captures = source.legacy and name in source.legacy.all_target_columns
-                if captures and not source.has(name):
-                    self.block(f"{name!r} would become a column of the target table as well")
-                    return
             having = [s for s in level.sources if s.has(name)]
             unknown = [s for s in level.sources if s.has(name) is None]
             if having or unknown:
-                self._among(node, identifier, having, unknown, level, passed)
+                self._among(
+                    node, identifier, having=having, unknown=unknown, level=level, passed=passed
+                )
                 return
             passed += level.sources
         self.mark(identifier, "no column of the legacy table")
@@ -969,6 +988,7 @@ class _Statement:
         self,
         node: exp.Column,
         identifier: exp.Identifier,
+        *,
         having: list[_Source],
         unknown: list[_Source],
         level: _Frame,
@@ -1033,6 +1053,12 @@ class _Statement:
         return name in self.names.columns
 
 
+def _captures(source: _Source, name: str) -> bool:
+    """Tell whether a relation will have a column after the rewriting that it has not now."""
+    legacy = source.legacy
+    return legacy is not None and name in legacy.all_target_columns and not source.has(name)
+
+
 def _segments(text: str, percent_inserts: bool) -> tuple[Segment, ...]:
     found = lexer.segments(text)
     if not percent_inserts:
@@ -1049,10 +1075,6 @@ def _parse_one(text: str) -> exp.Expr | None:
     except (SqlglotError, RecursionError):
         return None
     return trees[0] if len(trees) == 1 and not isinstance(trees[0], exp.Command) else None
-
-
-def _tokens(text: str) -> list[Token]:
-    return tokenize(text, read=DIALECT)
 
 
 def looks_derived(name: str, names: Names) -> bool:

@@ -92,7 +92,6 @@ class Tree:
         """What the names of the module mean."""
         return _scope(self)
 
-
     @cached_property
     def extended(self) -> frozenset[str]:
         """The names of variables that are joined with text or put into an f-string."""
@@ -165,9 +164,9 @@ class Scope:
         dotted = self.dotted(node)
         if dotted is not None and dotted.split(".")[0] == SQLALCHEMY:
             return dotted.rpartition(".")[2]
-        if dotted is None and isinstance(node, cst.Name) and node.value not in self.bound:
-            if any(star.split(".")[0] == SQLALCHEMY for star in self.stars):
-                return node.value
+        starred = any(star.split(".")[0] == SQLALCHEMY for star in self.stars)
+        if isinstance(node, cst.Name) and dotted is None and starred:
+            return node.value if node.value not in self.bound else None
         return None
 
 

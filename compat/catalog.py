@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import dict_row
 
 from compat.errors import CatalogError
@@ -41,6 +42,8 @@ def find(conn: Connection, name: str) -> Relation | None:
     :param name: exactly as the catalogue has it (Order "Lines"), with or without the schema and
         a dot before it, or spelled as in SQL (public."Order Lines")
     """
+    if "\0" in name:
+        return None
     schema, _, rest = name.partition(".")
     row = conn.execute(
         """
@@ -62,8 +65,8 @@ def find(conn: Connection, name: str) -> Relation | None:
                     " WHERE c.oid = pg_catalog.to_regclass(%s)",
                     [name],
                 ).fetchone()
-        except psycopg.errors.SyntaxError:
-            return None
+        except (errors.SyntaxError, errors.InvalidName, errors.FeatureNotSupported):
+            return None  # cannot be a name, or has too many parts for one
     return None if row is None else Relation(*row)
 
 
@@ -102,11 +105,13 @@ def reflect(conn: Connection, relation: Relation) -> Table:
     :raises CatalogError: it vanished, or the role may not see it
     """
     with conn.transaction(), conn.cursor(row_factory=dict_row) as cursor:
-        cursor.execute("SET LOCAL search_path = pg_catalog")
 
         def rows(query: str) -> list[dict[str, Any]]:
             return cursor.execute(query, {"oid": relation.oid}).fetchall()
 
+        # Set back at the end: in a transaction of the caller's, SET LOCAL would outlive this one.
+        (path,) = rows("SELECT pg_catalog.current_setting('search_path') AS path")
+        cursor.execute("SET LOCAL search_path = pg_catalog")
         columns = tuple(Column(**row) for row in rows(_COLUMNS))
         if not columns:
             raise CatalogError(f"{relation.title} has no columns that this role can see")
@@ -114,12 +119,12 @@ def reflect(conn: Connection, relation: Relation) -> Table:
             Constraint(**(row | {"columns": tuple(row["columns"])})) for row in rows(_CONSTRAINTS)
         )
         indexes = tuple(
-            Index(row["name"], "USING " + row["definition"].split(" USING ", 1)[1], row["unique"])
-            for row in rows(_INDEXES)
+            Index(row["name"], row["definition"], row["unique"]) for row in rows(_INDEXES)
         )
         sequences = tuple(Sequence(**row) for row in rows(_SEQUENCES))
         triggers = tuple(row["name"] for row in rows(_BEFORE_TRIGGERS))
         comment = rows("SELECT obj_description(%(oid)s, 'pg_class') AS comment")[0]["comment"]
+        cursor.execute("SELECT set_config('search_path', %(path)s, true)", path)
     return Table(
         relation.schema,
         relation.name,
@@ -189,7 +194,13 @@ ORDER BY position(c.contype IN 'puxcf'), c.conname
 """
 
 _INDEXES = """
-SELECT c.relname AS name, i.indisunique AS unique, pg_get_indexdef(i.indexrelid) AS definition
+SELECT c.relname AS name, i.indisunique AS unique,
+       -- What follows the names: cut by length, since the names may contain the word USING.
+       substr(pg_get_indexdef(i.indexrelid),
+              length(format('CREATE %%sINDEX %%I ON %%s%%s ',
+                            CASE WHEN i.indisunique THEN 'UNIQUE ' END, c.relname,
+                            CASE c.relkind WHEN 'I' THEN 'ONLY ' END, i.indrelid::regclass)) + 1
+       ) AS definition
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %(oid)s AND i.indisvalid
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid

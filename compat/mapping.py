@@ -63,7 +63,10 @@ class Mapping:
 
     def __post_init__(self) -> None:
         for problems in (self._shape_problems, self._rule_problems, self._law_problems):
-            found = list(problems())
+            try:
+                found = list(problems())
+            except MappingError as error:
+                raise MappingError(f"mapping {self.name!r}: {error.message}", error.hint) from None
             if found:  # later checks rely on what earlier ones have established
                 raise MappingError(f"mapping {self.name!r}: " + "\n  ".join(found))
 
@@ -199,12 +202,15 @@ class Mapping:
                 check_identifier(name, table.title)
             for name, count in Counter(table.column_names).items():
                 if count > 1:
-                    yield f"{table.title} names the column {name!r} twice"
+                    yield f"{table.title} names the column {name!r} {count} times; reflect it again"
         if (self.legacy.schema, self.legacy.name) == (self.target.schema, self.target.name):
-            yield f"{self.legacy.title} is legacy and target at once"
+            yield f"{self.legacy.title} is legacy and target at once; name two tables"
         for name, count in Counter(rule.legacy for rule in self.rules).items():
             if self.legacy.column(name) is None:
-                yield f"a rule names {name!r}, which {self.legacy.title} does not have"
+                yield (
+                    f"a rule names {name!r}, which {self.legacy.title} does not have; drop the "
+                    "rule or correct its name"
+                )
             if count > 1:
                 yield f"the legacy column {name!r} has {count} rules; keep one"
         ruled = {rule.legacy for rule in self.rules}
@@ -216,7 +222,10 @@ class Mapping:
                 )
         for name in self.accept:
             if self.legacy.column(name) is None:
-                yield f"accept names {name!r}, which {self.legacy.title} does not have"
+                yield (
+                    f"accept names {name!r}, which {self.legacy.title} does not have; drop or "
+                    "correct it"
+                )
 
     def _rule_problems(self) -> Iterator[str]:
         written: Counter[str] = Counter()
@@ -231,13 +240,19 @@ class Mapping:
         for fill in self.fills:
             written[fill.target] += 1
             if self.target.column(fill.target) is None:
-                yield f"a fill names {fill.target!r}, which {self.target.title} does not have"
+                yield (
+                    f"a fill names {fill.target!r}, which {self.target.title} does not have; "
+                    "create the column or drop the fill"
+                )
         for name, count in written.items():
             if count > 1:
-                yield f"the target column {name!r} is written by {count} rules or fills"
+                yield f"the target column {name!r} is written by {count} rules or fills; keep one"
             column = self.target.column(name)
             if column is not None and column.generated is not None:
-                yield f"the target column {name!r} is GENERATED and cannot be written"
+                yield (
+                    f"the target column {name!r} is GENERATED and cannot be written; read it with "
+                    "rules.Expression, or make it a plain column"
+                )
             if column is not None and column.identity == "always":
                 yield (
                     f"the target column {name!r} is GENERATED ALWAYS AS IDENTITY, but legacy rows "
@@ -252,6 +267,17 @@ class Mapping:
 
     def _law_problems(self) -> Iterator[str]:
         for lens in self.lenses:
+            column = lens.legacy
+            if column.identity is not None:
+                yield (
+                    f"{column.name}: an identity column's sequence cannot follow the view; make "
+                    "it a serial column (DROP IDENTITY, then a sequence OWNED BY it as DEFAULT)"
+                )
+            if column.generated is not None and lens.targets:
+                yield (
+                    f"{column.name}: the legacy column is GENERATED and takes no values; read it "
+                    f"from the target with rules.Expression({column.name!r}, …) without writes"
+                )
             for problem in lens.rule.problems(lens.ends):
                 yield f"{lens.legacy.name}: {problem}"
             if lens.loss is not None and lens.legacy.name not in self.accept:
@@ -277,21 +303,30 @@ class Mapping:
         if not self.legacy.row_key:
             yield (
                 f"{self.legacy.title} has no primary key and no unique constraint over NOT NULL "
-                "columns, so rows cannot be told apart; add one (ALTER TABLE … ADD PRIMARY KEY)"
+                "columns that is not deferrable, so rows cannot be told apart; add one "
+                "(ALTER TABLE … ADD PRIMARY KEY)"
             )
             return
         for lens in self.key:
-            if not lens.rule.invertible or lens.loss is not None:
+            # Not lens.loss: a side column keeps the spelling, but two rows would still be one.
+            if not lens.rule.invertible or lens.rule.loss(lens.ends) is not None:
                 yield (
                     f"{lens.legacy.name}: a key column needs a lossless rule over one target "
-                    f"column, not {lens.rule.rule}"
+                    f"column, not {lens.rule.rule}; map it with rules.Column"
+                )
+                return
+            if lens.ends.target(lens.targets[0]).collation != lens.legacy.collation:
+                yield (
+                    f"{lens.legacy.name}: a key column needs the same collation on both sides; "
+                    f"give {lens.targets[0]!r} the legacy one"
                 )
                 return
         target = set(self.target_key)
         if not any(set(key) == target for key in self.target.unique_keys):
             yield (
                 f"{self.target.title} has no primary key or unique constraint over exactly "
-                f"({', '.join(self.target_key)}), where the legacy key is written; add one"
+                f"({', '.join(self.target_key)}), where the legacy key is written, that is not "
+                "deferrable; add one"
             )
 
 

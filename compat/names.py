@@ -34,7 +34,9 @@ def qualified(schema: str, name: str) -> str:
 
 def literal(value: Scalar) -> str:
     """Return `value` as a SQL literal."""
-    return sql.Literal(value).as_string(None).strip()
+    text = sql.Literal(value).as_string(None).strip()
+    # `-1::text` is -(1::text): a cast binds tighter than a sign.
+    return f"({text})" if text.startswith("-") else text
 
 
 def regclass(schema: str, name: str) -> str:

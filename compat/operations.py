@@ -10,13 +10,16 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+import psycopg
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
+from alembic.util import CommandError
 
 from compat.compile import swap
 from compat.compile.install import install, installed
-from compat.errors import StateError
+from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
+from compat.run.retry import RETRYABLE, LockPolicy, again
 
 log = logging.getLogger("alembic.runtime.migration")
 
@@ -27,8 +30,8 @@ class CompatOperation(MigrateOperation):
     """One step of a migration as an Alembic operation.
 
     :param mapping: the mapping; the same value in every revision of a migration
-    :param lock_timeout: milliseconds that a statement may wait for a lock before the revision
-        fails and can be run again
+    :param lock_timeout: milliseconds that a statement may wait for a lock before the step gives
+        way and is tried again
     """
 
     operation: ClassVar[str]
@@ -39,7 +42,7 @@ class CompatOperation(MigrateOperation):
     makes_view: ClassVar[bool | None] = None
     """True when the step makes the standby view, False when it drops it."""
 
-    def __init__(self, mapping: Mapping, lock_timeout: int = 2_000) -> None:
+    def __init__(self, mapping: Mapping, lock_timeout: int = LockPolicy.timeout_ms) -> None:
         self.mapping = mapping
         self.lock_timeout = lock_timeout
 
@@ -64,7 +67,7 @@ def _register(name: str, compile: Compiler, *pending: str) -> type[CompatOperati
         operations: Operations,
         mapping: Mapping,
         *,
-        lock_timeout: int = 2_000,
+        lock_timeout: int = LockPolicy.timeout_ms,
     ) -> None:
         operations.invoke(cls(mapping, lock_timeout))
 
@@ -86,19 +89,57 @@ def _register(name: str, compile: Compiler, *pending: str) -> type[CompatOperati
 
 def _execute(operations: Operations, operation: CompatOperation) -> None:
     """Emit the statements of a step, unless the database says that it has been done."""
+    statements = operation.statements()
     if operations.get_context().as_sql:
         if operation.operation in ("create_sync", "create_compat_view"):
             _emit(operations, install())
-    else:
-        connection = operations.get_bind()
+        _emit(operations, _under_lock_timeout(statements, operation.lock_timeout))
+        return
+    connection = operations.get_bind()
+    policy = LockPolicy(timeout_ms=operation.lock_timeout)
+
+    def attempt() -> None:
+        # Giving the savepoint up gives up its locks: others get through before the next attempt.
+        with connection.begin_nested():
+            _emit(operations, _under_lock_timeout(statements, operation.lock_timeout))
+
+    try:
         if connection.execute(sa.text(installed())).first() is None:
             _emit(operations, install())
         if not _is_pending(connection, operation):
             log.info("%s of %s was done already", operation.operation, operation.mapping.name)
             return
-    _emit(operations, [f"SET LOCAL lock_timeout = '{operation.lock_timeout}ms'"])
-    _emit(operations, operation.statements())
-    _emit(operations, ["SET LOCAL lock_timeout TO DEFAULT"])
+        again(attempt, policy, _is_retryable, lambda n, why: log.info("attempt %d: %s", n, why))
+    except CompatError as error:
+        raise CommandError(str(error)) from error
+    except sa.exc.DBAPIError as error:
+        raise _explained(error, operation) from error
+
+
+def _under_lock_timeout(statements: list[str], milliseconds: int) -> list[str]:
+    return [
+        f"SET LOCAL lock_timeout = '{milliseconds}ms'",
+        *statements,
+        "SET LOCAL lock_timeout TO DEFAULT",
+    ]
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, RETRYABLE)
+
+
+def _explained(error: sa.exc.DBAPIError, operation: CompatOperation) -> Exception:
+    """Return what Alembic prints as one message for a refusal that the user can act on."""
+    diag = error.orig.diag if isinstance(error.orig, psycopg.Error) else None
+    if diag is None or diag.message_primary is None:
+        return error
+    lines = [f"{operation.operation} of {operation.mapping.name!r}: {diag.message_primary}"]
+    lines += [f"  {diag.message_detail}"] * bool(diag.message_detail)
+    hint = diag.message_hint
+    if _is_retryable(error):
+        hint = "somebody holds a lock for long; run the revision again, or end that transaction"
+    lines += [f"  fix: {hint}"] * bool(hint)
+    return CommandError("\n".join(lines))
 
 
 def _is_pending(connection: sa.Connection, operation: CompatOperation) -> bool:
@@ -123,7 +164,7 @@ def _is_pending(connection: sa.Connection, operation: CompatOperation) -> bool:
 def _emit(operations: Operations, statements: Iterable[str]) -> None:
     for statement in statements:
         # DDL() formats its text with %; anything else would take `:name` in a body for a bind.
-        operations.execute(sa.DDL(statement.replace("%", "%%")))
+        operations.execute(sa.DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
 
 _BEFORE_CUTOVER = ("expanded", "copying", "copied")

@@ -11,7 +11,7 @@ from dataclasses import dataclass as plain_dataclass
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 from pydantic.dataclasses import dataclass
 
 from compat import sqltypes
@@ -19,8 +19,31 @@ from compat.names import ident, literal
 from compat.tables import STRICT, Table
 from compat.tables import Column as TableColumn
 
-Value = StrictBool | StrictInt | Decimal | str
-"""A legacy or target value inside a rule."""
+
+def _decimal_as_text(value: object) -> object:
+    return str(value) if isinstance(value, Decimal | float) else value
+
+
+Value = StrictBool | StrictInt | Annotated[str, BeforeValidator(_decimal_as_text)]
+"""A legacy or target value inside a rule; decimals become text, as in the mapping document."""
+
+
+def _misfit(value: Value, column: TableColumn) -> str | None:
+    """Say why a value cannot be one of the column's, or None."""
+    kind = sqltypes.parse(column.type)
+    match value:
+        case bool():
+            fits = kind.name == "boolean"
+        case int():
+            fits = kind.is_integer or kind.is_numeric or kind.name in ("real", "double precision")
+        case str():
+            fits = not kind.is_integer and kind.name != "boolean"
+            length = kind.modifiers[0] if kind.modifiers and kind.is_character else None
+            if length is not None and len(value) > length:
+                return f"{value!r} is longer than {column.name!r} holds ({column.type})"
+    if fits:
+        return None
+    return f"{value!r} is no {column.type}, which {column.name!r} is; write it as one"
 
 
 @plain_dataclass(frozen=True)
@@ -212,6 +235,12 @@ class Column(Rule):
                 f"types differ: {ends.legacy.type} and {target.type}; "
                 f"use rules.Cast({self.legacy!r}, {self.target!r})"
             )
+        elif target.collation != ends.legacy.collation:
+            legacy, other = (c.collation or "the default" for c in (ends.legacy, target))
+            yield (
+                f"collations differ: {legacy} and {other}; give the target column the legacy "
+                f"one, or use rules.Cast({self.legacy!r}, {self.target!r})"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -238,7 +267,12 @@ class Cast(Converting):
 
     def _convert(self, value: str, source: str, result: str, operator: str) -> str:
         if self.factor is not None:
-            value = f"({value}::numeric {operator} {literal(self.factor)})"
+            # numeric division rounds to 16 digits or so; a product is exact.
+            exact = Decimal(1).scaleb(-self.factor.adjusted())
+            if operator == "/" and self.factor * exact == 1:
+                value = f"({value}::numeric * {literal(exact)})"
+            else:
+                value = f"({value}::numeric {operator} {literal(self.factor)})"
         if self.timezone is not None:
             zone = literal(self.timezone)
             if sqltypes.parse(source).name == "date":
@@ -324,6 +358,12 @@ class ValueMap(Converting):
         yield from super().problems(ends)
         if not self.pairs:
             yield "a value map needs at least one pair"
+        target = ends.target(self.target)
+        values = [(pair[0], ends.legacy) for pair in self.pairs]
+        values += [(pair[1], target) for pair in self.pairs]
+        values += [(self.otherwise, target)] if self.otherwise is not None else []
+        values += [(self.unknown, ends.legacy)] if self.unknown is not None else []
+        yield from filter(None, (_misfit(*value) for value in dict.fromkeys(values)))
         legacy = [pair[0] for pair in self.pairs]
         for value in sorted({str(v) for v in legacy if legacy.count(v) > 1}):
             yield f"the legacy value {value} stands in two pairs"
@@ -349,7 +389,14 @@ class Epoch(Converting):
     def encode(self, value: str, ends: Ends) -> str:
         # timestamptz + interval is exact where to_timestamp(double) rounds; hours and smaller
         # units do not depend on the session's time zone.
-        instant = f"(timestamptz 'epoch' + {value} * interval '1 {self._INTERVAL[self.unit]}')"
+        unit = f"interval '1 {self._INTERVAL[self.unit]}'"
+        span = f"{value} * {unit}"
+        if sqltypes.parse(ends.legacy.type).name == "bigint":
+            # n * interval is computed as a double, exact up to 2^53 microseconds (the year 2255);
+            # for whole hours it is exact throughout.
+            hour = 3600 * self._PER_SECOND[self.unit]
+            span = f"{value} / {hour} * interval '1 hour' + {value} % {hour} * {unit}"
+        instant = f"(timestamptz 'epoch' + {span})"
         target = ends.target(self.target).type
         zone = "" if sqltypes.parse(target).has_zone else " AT TIME ZONE 'UTC'"
         return f"({instant}{zone})::{target}" if zone else f"{instant}::{target}"
@@ -358,6 +405,9 @@ class Epoch(Converting):
         # extract() from a timestamptz is not immutable and could not be indexed.
         if sqltypes.parse(ends.target(self.target).type).has_zone:
             value = f"({value} AT TIME ZONE 'UTC')"
+        if self.unit == "us":
+            # Near the end of bigint, extract() rounds a timestamp, but not an interval.
+            value = f"{value} - timestamp 'epoch'"
         per_second = self._PER_SECOND[self.unit]
         scaled = f"extract(epoch FROM {value})" + ("" if per_second == 1 else f" * {per_second}")
         return f"floor({scaled})::{ends.legacy.type}"
@@ -389,7 +439,7 @@ class Flag(Rule):
     :param on: the legacy value that means set (default: true, or 1 for numbers)
     :param off: the legacy value that means unset (default: false, or 0)
     :param at: SQL over the legacy columns for the instant of a row that has none yet
-        (default: the start of the writing transaction)
+        (default, also where that is NULL: the start of the writing transaction)
     """
 
     legacy: str
@@ -403,10 +453,14 @@ class Flag(Rule):
     def targets(self) -> tuple[str, ...]:
         return (self.target,)
 
-    def _values(self, ends: Ends) -> tuple[str, str]:
+    def _on_off(self, ends: Ends) -> tuple[Value, Value]:
         is_bool = sqltypes.parse(ends.legacy.type).name == "boolean"
         on: Value = (True if is_bool else 1) if self.on is None else self.on
         off: Value = (False if is_bool else 0) if self.off is None else self.off
+        return on, off
+
+    def _values(self, ends: Ends) -> tuple[str, str]:
+        on, off = self._on_off(ends)
         return literal(on), literal(off)
 
     def read(self, target: Row, ends: Ends) -> str:
@@ -419,7 +473,9 @@ class Flag(Rule):
     def write(self, legacy: Row, ends: Ends, current: Row | None = None) -> dict[str, str]:
         value, kind = legacy.column(self.legacy), ends.target(self.target).type
         on, off = self._values(ends)
-        at = "pg_catalog.now()" if self.at is None else legacy.evaluate(self.at)
+        at = "pg_catalog.now()"
+        if self.at is not None:
+            at = f"COALESCE({legacy.evaluate(self.at)}, {at})"  # a NULL would mean unset
         instant = f"{at}::{kind}"
         if current is not None:
             instant = f"COALESCE({current.column(self.target)}, {instant})"
@@ -446,6 +502,10 @@ class Flag(Rule):
             yield f"the target column {self.target!r} is not a timestamp"
         if not target.nullable:
             yield f"the target column {self.target!r} must be nullable: NULL means unset"
+        on, off = self._on_off(ends)
+        yield from (f"on and off: {why}" for v in (on, off) if (why := _misfit(v, ends.legacy)))
+        if on == off:
+            yield f"on and off are both {on!r}"
 
     def absorbs_null(self) -> bool:
         return True
@@ -480,6 +540,8 @@ class Constant(Rule):
     def problems(self, ends: Ends) -> Iterator[str]:
         if self.value is None and not ends.legacy.nullable:
             yield "the legacy column is NOT NULL, its constant is NULL"
+        elif self.value is not None and (why := _misfit(self.value, ends.legacy)):
+            yield why
 
     def absorbs_null(self) -> bool:
         return self.value is not None
@@ -555,8 +617,20 @@ class Lens:
         return self.rule.targets
 
     def read(self, target: Row) -> str:
-        """Return SQL of exactly the legacy type over a target row."""
-        return self.rule.read(target, self.ends)
+        """Return SQL of exactly the legacy type and collation over a target row."""
+        sql = self.rule.read(target, self.ends)
+        return f"({sql}) COLLATE {self._collation}" if self._collation else sql
+
+    @property
+    def _collation(self) -> str | None:
+        """The collation that the read expression must be given, None when it has it already."""
+        sources = {self.ends.target(name).collation for name in self.rule.reads}
+        wanted = self.legacy.collation
+        if sources <= {wanted} and (self.rule.reads or wanted is None):
+            return None
+        if wanted is None and not sqltypes.parse(self.legacy.type).is_character:
+            return None
+        return wanted or 'pg_catalog."default"'
 
     def write(self, legacy: Row, current: Row | None = None) -> dict[str, str]:
         """Return SQL for each target column over a legacy row."""
@@ -581,7 +655,12 @@ class Lens:
 
     def refused(self, legacy: Row) -> str | None:
         """Return a predicate for legacy rows that cannot be written, or None."""
-        return self.rule.refused(legacy, self.ends)
+        predicate = self.rule.refused(legacy, self.ends)
+        may_be_null = self.legacy.nullable and not self.rule.absorbs_null()
+        if may_be_null and self.targets and not self.ends.target(self.targets[0]).nullable:
+            is_null = f"{legacy.column(self.legacy.name)} IS NULL"
+            return is_null if predicate is None else f"({predicate} OR {is_null})"
+        return predicate
 
     @property
     def converts(self) -> bool:

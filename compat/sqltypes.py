@@ -19,6 +19,8 @@ INTEGER_DIGITS: Final = {"smallint": 4, "integer": 9, "bigint": 18}
 _INTEGER_ORDER: Final = ("smallint", "integer", "bigint")
 _TEXTS: Final = frozenset({"text", "character varying"})
 
+_TEXT_LENGTHS: Final = {"smallint": 6, "integer": 11, "bigint": 20, "boolean": 5, "uuid": 36}
+
 # Equality of these types is identity: two equal values cannot be told apart by any client.
 # numeric (1.5 = 1.50), interval, float (-0), jsonb, citext, char(n) and unknown types are not.
 _EQUAL_IS_SAME: Final = frozenset(
@@ -59,6 +61,11 @@ class SqlType:
     def is_text(self) -> bool:
         """True for text and varchar."""
         return not self.array and self.name in _TEXTS
+
+    @property
+    def is_character(self) -> bool:
+        """True for text, varchar and char(n)."""
+        return self.is_text or (not self.array and self.name == "character")
 
     @property
     def is_timestamp(self) -> bool:
@@ -121,6 +128,8 @@ def cast_loss(
         return None
     if legacy.array or target.array:
         return "array elements are converted one by one"
+    if target.is_text and target.modifiers and not _fits(legacy, target.modifiers[0]):
+        return f"what is longer than {target.modifiers[0]} characters is cut off"
     if legacy.is_integer:
         if target.is_integer or target.is_numeric or target.is_text:
             return None
@@ -132,7 +141,7 @@ def cast_loss(
     if legacy.is_timestamp and target.is_timestamp:
         return _timestamp_loss(legacy, target, timezone)
     if legacy.name == "date" and target.is_timestamp:
-        return None if not target.has_zone or timezone else "depends on the session's time zone"
+        return _zone_loss(timezone) if target.has_zone else None
     if target.is_text and legacy.name in {"boolean", "uuid"}:
         return None
     if legacy.name == "boolean" and target.name == "integer":
@@ -172,10 +181,25 @@ def _timestamp_loss(legacy: SqlType, target: SqlType, timezone: str | None) -> s
     given = legacy.modifiers[0] if legacy.modifiers else 6
     if kept < given:
         return f"{given} digits of a second are given, the target keeps {kept}"
-    if legacy.has_zone == target.has_zone:
-        return None
+    return None if legacy.has_zone == target.has_zone else _zone_loss(timezone)
+
+
+def _zone_loss(timezone: str | None) -> str | None:
     if timezone is None:
         return "depends on the session's time zone"
     if timezone.upper() in {"UTC", "ETC/UTC", "GMT"}:
         return None
     return f"local times that do not exist in {timezone} are moved when clocks go forward"
+
+
+def _fits(legacy: SqlType, length: int) -> bool:
+    """Return whether every value fits, as text, into so many characters.
+
+    An explicit cast to varchar(n) cuts off what does not, without an error.
+    """
+    if legacy.is_text:
+        return bool(legacy.modifiers) and legacy.modifiers[0] <= length
+    if legacy.digits is not None and not legacy.is_integer:
+        before, after = legacy.digits
+        return len("-0.") + before + after <= length
+    return _TEXT_LENGTHS.get(legacy.name, length + 1) <= length

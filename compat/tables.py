@@ -5,6 +5,7 @@ Reflected once (compat.catalog) and then part of the mapping, so that a revision
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import ConfigDict
@@ -13,6 +14,9 @@ from pydantic.dataclasses import dataclass
 from compat import names
 
 STRICT = ConfigDict(extra="forbid")
+
+# Deferrable: only from time to time; without overlaps: not by equality.
+_NOT_ALWAYS = re.compile(r"\bDEFERRABLE( INITIALLY DEFERRED)?$| WITHOUT OVERLAPS\)")
 
 ConstraintKind = Literal["primary_key", "unique", "check", "foreign_key", "exclude"]
 
@@ -46,6 +50,11 @@ class Constraint:
     kind: ConstraintKind
     columns: tuple[str, ...]
     definition: str
+
+    @property
+    def identifies(self) -> bool:
+        """True when no two rows have equal values at any moment, so that ON CONFLICT can use it."""
+        return self.kind in ("primary_key", "unique") and not _NOT_ALWAYS.search(self.definition)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -110,13 +119,14 @@ class Table:
 
     @property
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
-        """The primary key and every unique constraint, each as its columns."""
-        return tuple(c.columns for c in self.constraints if c.kind in ("primary_key", "unique"))
+        """The columns of the primary key and of every unique constraint that always holds."""
+        return tuple(c.columns for c in self.constraints if c.identifies)
 
     @property
     def row_key(self) -> tuple[str, ...]:
         """The primary key, else the first unique constraint without nullable columns, else ()."""
-        if self.primary_key:
+        keys = self.unique_keys
+        if self.primary_key in keys:
             return self.primary_key
         required = {column.name for column in self.columns if not column.nullable}
-        return next((key for key in self.unique_keys if required.issuperset(key)), ())
+        return next((key for key in keys if required.issuperset(key)), ())

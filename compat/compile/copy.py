@@ -51,6 +51,20 @@ def sweep(mapping: Mapping) -> str:
     return _insert(mapping, _absent(mapping), "", limit=f"LIMIT {_parameter('size')}")
 
 
+def purge(mapping: Mapping) -> str:
+    """Return the statement that deletes target rows that no legacy row accounts for.
+
+    A DELETE in a REPEATABLE READ transaction whose snapshot is older than the copy of the row does
+    not see the copy, and leaves it behind. To be run when no such snapshot is left, before the last
+    sweep, and only while nobody but the copy and the sync writes the target. No parameters.
+    """
+    matches = same_target_row(mapping, LEGACY)
+    return (
+        f"DELETE FROM {mapping.target.sql} AS t\n"
+        f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {matches})"
+    )
+
+
 def missing(mapping: Mapping) -> str:
     """Return the query that counts legacy rows without a target row."""
     return f"SELECT count(*) FROM {mapping.legacy.sql} AS l WHERE {_absent(mapping)}"

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS compat.foreign_key (
     mapping text NOT NULL REFERENCES compat.mapping ON DELETE CASCADE,
     referencing regclass NOT NULL,
     name name NOT NULL,
-    retired_name name NOT NULL,
+    twin_name name NOT NULL,
     PRIMARY KEY (mapping, referencing, name)
 );
 
@@ -127,6 +127,31 @@ BEGIN
 END $$;
 
 ---
+-- The view is the legacy owner's, and reaches the target with the owner's rights only; policies of
+-- the legacy table would not be applied by it.
+CREATE OR REPLACE FUNCTION compat.require_alike(legacy regclass, target regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old pg_class := (SELECT c FROM pg_class c WHERE c.oid = legacy);
+    new pg_class := (SELECT c FROM pg_class c WHERE c.oid = target);
+BEGIN
+    IF old.relowner <> new.relowner THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s belongs to %I, but %s to %I', legacy, pg_get_userbyid(old.relowner),
+                             target, pg_get_userbyid(new.relowner)),
+            HINT = format('ALTER TABLE %s OWNER TO %I', target, pg_get_userbyid(old.relowner));
+    END IF;
+    IF old.relrowsecurity THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s has row level security, which a view of it would not apply', legacy),
+            HINT = 'Tables with row level security cannot be migrated yet.';
+    END IF;
+END $$;
+
+---
 -- What clients see of a relation besides its columns: owner, grants, comments. As one document.
 CREATE OR REPLACE FUNCTION compat.looks_of(source regclass)
 RETURNS jsonb LANGUAGE sql STABLE
@@ -164,13 +189,16 @@ BEGIN
     EXECUTE format('COMMENT ON %s %s IS %L', kind, heir, looks ->> 'comment');
     FOR item IN
         SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS grantee
-        FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = heir
+        FROM (SELECT relacl FROM pg_class WHERE oid = heir
+              UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = heir) a(acl), aclexplode(a.acl) g
     LOOP
-        EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', heir, item.grantee);
+        -- CASCADE: what a grantee with grant option passed on is granted again below, by the owner.
+        EXECUTE format('REVOKE ALL ON TABLE %s FROM %s CASCADE', heir, item.grantee);
     END LOOP;
+    EXECUTE format('REVOKE ALL ON TABLE %s FROM %I', heir, looks ->> 'owner');
     FOR item IN
         SELECT e ->> 0 AS grantee, e ->> 1 AS privilege, (e ->> 2)::boolean AS grantable
-        FROM jsonb_array_elements(looks -> 'grants') e
+        FROM jsonb_array_elements(coalesce(nullif(looks -> 'grants', 'null'), '[]')) e
     LOOP
         EXECUTE format('GRANT %s ON TABLE %s TO %s %s', item.privilege, heir, item.grantee,
                        CASE WHEN item.grantable THEN 'WITH GRANT OPTION' ELSE '' END);
@@ -182,8 +210,8 @@ BEGIN
     END LOOP;
     FOR item IN
         SELECT c.key AS name, g ->> 0 AS grantee, g ->> 1 AS privilege, (g ->> 2)::boolean AS grantable
-        FROM jsonb_each(looks -> 'columns') c, jsonb_array_elements(
-            CASE jsonb_typeof(c.value -> 'grants') WHEN 'array' THEN c.value -> 'grants' ELSE '[]' END) g
+        FROM jsonb_each(looks -> 'columns') c,
+             jsonb_array_elements(coalesce(nullif(c.value -> 'grants', 'null'), '[]')) g
     LOOP
         EXECUTE format('GRANT %s (%I) ON TABLE %s TO %s %s', item.privilege, item.name, heir, item.grantee,
                        CASE WHEN item.grantable THEN 'WITH GRANT OPTION' ELSE '' END);
@@ -218,6 +246,7 @@ DECLARE
     referencing text;
     referenced text;
     lacking text;
+    set_columns text;
     action CONSTANT jsonb := '{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}';
 BEGIN
     SELECT * INTO fk FROM pg_constraint WHERE oid = con;
@@ -236,24 +265,30 @@ BEGIN
                              fk.conname, fk.conrelid::regclass, lacking, fk.confrelid::regclass),
             HINT = 'Map the column with rules.Column, or drop the foreign key before the cutover.';
     END IF;
-    RETURN format('FOREIGN KEY (%s) REFERENCES %s (%s)%s ON UPDATE %s ON DELETE %s%s%s',
+    -- ON DELETE SET NULL (columns) exists from PostgreSQL 15 on; read so that 14 compiles it.
+    SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)) INTO set_columns
+    FROM jsonb_array_elements_text(nullif(to_jsonb(fk) -> 'confdelsetcols', 'null')) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.conrelid AND a.attnum = k.attnum::int
+    HAVING count(*) > 0;
+    RETURN format('FOREIGN KEY (%s) REFERENCES %s (%s)%s ON UPDATE %s ON DELETE %s%s%s%s',
         referencing, target, referenced,
         CASE fk.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
-        action ->> fk.confupdtype::text, action ->> fk.confdeltype::text,
+        action ->> fk.confupdtype::text, action ->> fk.confdeltype::text, set_columns,
         CASE WHEN fk.condeferrable THEN ' DEFERRABLE' ELSE '' END,
         CASE WHEN fk.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END);
 END $$;
 
 ---
--- Each foreign key that references `source` stays, under a name of its own, and gets a twin under
--- its old name that references `target`. The twin is not validated yet: the first one still holds.
+-- Each foreign key that references `source` stays, and gets a twin that references `target`. The
+-- twin is not validated yet: the first one still holds, and clients go on seeing its name in errors,
+-- because the constraint that was created first is checked first.
 CREATE OR REPLACE FUNCTION compat.add_foreign_key_twins(
     mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fk record;
-    aside text;
+    twin text;
 BEGIN
     FOR fk IN
         SELECT oid, conname, conrelid::regclass AS referencing FROM pg_constraint
@@ -261,17 +296,27 @@ BEGIN
           AND conparentid = 0
         ORDER BY conrelid::regclass::text, conname
     LOOP
-        aside := fk.conname || '__retired';
-        IF octet_length(aside) > 63 THEN
-            aside := 'compat_' || md5(fk.conname) || '__retired';
+        twin := fk.conname || '__v2';
+        IF octet_length(twin) > 63 THEN
+            twin := 'compat_' || md5(fk.conname) || '__v2';
         END IF;
-        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.conname, aside);
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, fk.conname,
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, twin,
                        compat.foreign_key_definition(fk.oid, target, source_columns, target_columns));
-        INSERT INTO compat.foreign_key VALUES (mapping_name, fk.referencing, fk.conname, aside)
-        ON CONFLICT (mapping, referencing, name) DO UPDATE SET retired_name = EXCLUDED.retired_name;
+        INSERT INTO compat.foreign_key VALUES (mapping_name, fk.referencing, fk.conname, twin)
+        ON CONFLICT (mapping, referencing, name) DO UPDATE SET twin_name = EXCLUDED.twin_name;
     END LOOP;
 END $$;
+
+---
+-- The twins that are still there: a referencing table may have been dropped since.
+CREATE OR REPLACE FUNCTION compat.foreign_key_twins(mapping_name text)
+RETURNS SETOF compat.foreign_key LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT f FROM compat.foreign_key f
+WHERE f.mapping = mapping_name AND EXISTS (
+    SELECT FROM pg_constraint c WHERE c.conrelid = f.referencing AND c.conname = f.twin_name)
+ORDER BY f.referencing::text, f.name
+$$;
 
 ---
 CREATE OR REPLACE FUNCTION compat.drop_foreign_key_twins(mapping_name text)
@@ -280,10 +325,10 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fk record;
 BEGIN
-    FOR fk IN DELETE FROM compat.foreign_key WHERE mapping = mapping_name RETURNING * LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
-        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.retired_name, fk.name);
+    FOR fk IN SELECT f.* FROM compat.foreign_key_twins(mapping_name) f LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.twin_name);
     END LOOP;
+    DELETE FROM compat.foreign_key WHERE mapping = mapping_name;
 END $$;
 
 ---
@@ -293,14 +338,16 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fk record;
 BEGIN
-    FOR fk IN SELECT * FROM compat.foreign_key WHERE mapping = mapping_name LOOP
-        EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', fk.referencing, fk.name);
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.retired_name);
+    FOR fk IN SELECT f.* FROM compat.foreign_key_twins(mapping_name) f LOOP
+        EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', fk.referencing, fk.twin_name);
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.twin_name, fk.name);
     END LOOP;
 END $$;
 
 ---
--- Undoes finish_foreign_key_twins: the keys that once referenced `source` do so again, beside theirs.
+-- Undoes finish_foreign_key_twins: the keys that once referenced `source` do so again, beside twins.
+-- The one that references `source` is made first, so that it is checked first.
 CREATE OR REPLACE FUNCTION compat.reattach_foreign_keys(
     mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
 RETURNS void LANGUAGE plpgsql
@@ -309,13 +356,19 @@ DECLARE
     fk record;
 BEGIN
     FOR fk IN
-        SELECT f.referencing, f.retired_name, c.oid AS con
+        SELECT f.referencing, f.name, f.twin_name, c.oid AS con
         FROM compat.foreign_key f
         JOIN pg_constraint c ON c.conrelid = f.referencing AND c.conname = f.name AND c.confrelid = target
         WHERE f.mapping = mapping_name
     LOOP
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', fk.referencing, fk.retired_name,
-                       compat.foreign_key_definition(fk.con, source, target_columns, source_columns));
+        DECLARE
+            twin text := compat.foreign_key_definition(fk.con, target, target_columns, target_columns);
+            original text := compat.foreign_key_definition(fk.con, source, target_columns, source_columns);
+        BEGIN
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', fk.referencing, fk.name, original);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, fk.twin_name, twin);
+        END;
     END LOOP;
 END $$;
 

@@ -6,11 +6,13 @@ then only renames, so that its locks are held for milliseconds.
 
 from __future__ import annotations
 
+from compat import sqltypes
 from compat.compile import sync, view
 from compat.compile.functions import TARGET
 from compat.mapping import Mapping
 from compat.names import ident, idents, literal, qualified, regclass
-from compat.tables import Table
+from compat.rules import Cast, Lens
+from compat.tables import Sequence, Table
 
 
 def register(mapping: Mapping) -> list[str]:
@@ -36,6 +38,7 @@ def create_sync(mapping: Mapping) -> list[str]:
     return [
         f"LOCK TABLE {mapping.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
         f"SELECT compat.require_empty({_regclass(mapping.target)})",
+        f"SELECT compat.require_alike({_regclass(mapping.legacy)}, {_regclass(mapping.target)})",
         *register(mapping),
         *sync.create_forward(mapping),
     ]
@@ -119,8 +122,7 @@ def contract(mapping: Mapping) -> list[str]:
         f"WHERE name = {literal(mapping.name)}",
         f"SELECT compat.finish_foreign_key_twins({literal(mapping.name)})",
         *[
-            f"ALTER SEQUENCE {sequence.sql} OWNED BY "
-            f"{mapping.target.sql}.{ident(mapping.lens(sequence.column).targets[0])}"
+            f"ALTER SEQUENCE {sequence.sql} OWNED BY {_heir(mapping, sequence)}"
             for sequence in legacy.sequences
         ],
         *sync.detach_reverse(mapping),
@@ -145,20 +147,18 @@ def uncontract(mapping: Mapping) -> list[str]:
     return [
         _require_phase(mapping, "contracted"),
         f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
-        *create_table(legacy, mapping.retired_name),
-        f"INSERT INTO {mapping.retired} ({columns}) OVERRIDING SYSTEM VALUE\n"
+        # First under the legacy name, which is what references to itself and the functions speak of.
+        *create_table(legacy, legacy.name),
+        f"INSERT INTO {legacy.sql} ({columns}) OVERRIDING SYSTEM VALUE\n"
         f"SELECT {reads} FROM {mapping.target.sql} AS {TARGET.name}",
-        *add_constraints(legacy, mapping.retired_name),
-        f"SELECT compat.wear({_regclass(retired)}, {looks})",
-        *[  # what the functions belong to is found by name, so they are made for this name first
-            f"ALTER TABLE {mapping.retired} RENAME TO {ident(legacy.name)}",
-            *view.create_view(mapping),
-            *sync.define_reverse(mapping),
-            *sync.create_forward(mapping),
-            *sync.detach_forward(mapping),
-            f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
-            f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
-        ],
+        *add_constraints(legacy, legacy.name),
+        f"SELECT compat.wear({_regclass(legacy)}, {looks})",
+        *view.create_view(mapping),
+        *sync.define_reverse(mapping),
+        *sync.create_forward(mapping),
+        *sync.detach_forward(mapping),
+        f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
+        f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
         view.wear_looks_of(legacy.schema, legacy.name, retired),
         *_own_sequences(mapping, legacy.sql, use=True),
         *sync.attach_reverse(mapping),
@@ -231,11 +231,34 @@ def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
     return statements
 
 
+def _heir(mapping: Mapping, sequence: Sequence) -> str:
+    """Return the target column that owns a sequence after contract, or NONE.
+
+    PostgreSQL wants a sequence in the schema of its owner; elsewhere it stays on its own.
+    """
+    targets = mapping.lens(sequence.column).targets
+    if not targets or mapping.target.schema != sequence.schema:
+        return "NONE"
+    return f"{mapping.target.sql}.{ident(targets[0])}"
+
+
 def _column_arrays(mapping: Mapping) -> tuple[str, str]:
-    """Return the plainly renamed columns as two SQL arrays: legacy names, target names."""
-    pairs = [(lens.legacy.name, lens.targets[0]) for lens in mapping.lenses if not lens.converts]
+    """Return what foreign keys may follow, as two SQL arrays: legacy names, target names."""
+    pairs = [(lens.legacy.name, lens.targets[0]) for lens in mapping.lenses if _followed(lens)]
     legacy, target = (", ".join(literal(pair[i]) for pair in pairs) for i in (0, 1))
     return f"ARRAY[{legacy}]::text[]", f"ARRAY[{target}]::text[]"
+
+
+def _followed(lens: Lens) -> bool:
+    """True when a referencing column may reference the target column as well as the legacy one."""
+    if not lens.converts:
+        return True
+    types = (lens.legacy.type, lens.ends.target(lens.targets[0]).type) if lens.targets else ()
+    return (
+        isinstance(lens.rule, Cast)
+        and lens.rule.factor is None
+        and all(sqltypes.parse(text).is_integer for text in types)
+    )
 
 
 def _retired(mapping: Mapping) -> Table:

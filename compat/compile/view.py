@@ -77,6 +77,8 @@ def _defaults(mapping: Mapping) -> dict[str, str]:
     for lens in mapping.lenses:
         column = lens.legacy
         if isinstance(lens.rule, Constant):
+            if mapping.chosen_form == "updatable":
+                continue  # a default counts as a write, which such a column refuses
             defaults[column.name] = lens.read(TARGET)
         elif isinstance(lens.rule, Expression) and lens.rule.is_read_only:
             continue  # whatever stands in NEW then was given by the client, and is refused

@@ -15,7 +15,7 @@ from psycopg import errors
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
@@ -43,6 +43,31 @@ class LockPolicy:
     longest_pause_s: float = 1.0
 
 
+def again(
+    attempt: Callable[[], T],
+    policy: LockPolicy,
+    is_retryable: Callable[[BaseException], bool],
+    on_retry: Callable[[int, str], None] = lambda attempt, reason: None,
+) -> T:
+    """Call `attempt`, and again after a random pause while it raises what may be retried.
+
+    :raises BaseException: whatever the last attempt raised
+    """
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        on_retry(state.attempt_number, _reason(error))
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_retryable),
+        stop=stop_after_attempt(policy.max_attempts),
+        wait=wait_random_exponential(multiplier=policy.pause_s, max=policy.longest_pause_s),
+        before_sleep=note,
+        reraise=True,
+    )
+    return retrying(attempt)
+
+
 def in_transaction(
     conn: Connection,
     work: Callable[[Connection], T],
@@ -62,19 +87,8 @@ def in_transaction(
             conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{policy.timeout_ms}ms"])
             return work(conn)
 
-    def note(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        on_retry(state.attempt_number, _reason(error))
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(RETRYABLE),
-        stop=stop_after_attempt(policy.max_attempts),
-        wait=wait_random_exponential(multiplier=policy.pause_s, max=policy.longest_pause_s),
-        before_sleep=note,
-        reraise=True,
-    )
     try:
-        return retrying(attempt)
+        return again(attempt, policy, _is_retryable, on_retry)
     except RETRYABLE as error:
         raise StateError(
             f"{what} met locks in all of {policy.max_attempts} attempts: {_reason(error)}"
@@ -82,6 +96,10 @@ def in_transaction(
             "end the long transactions, or give more attempts (--max-attempts) or more time for "
             "each (--lock-timeout)",
         ) from error
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, RETRYABLE)
 
 
 def _reason(error: BaseException | None) -> str:

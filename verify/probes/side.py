@@ -1,0 +1,138 @@
+"""One side of the comparison: a relation, the statements said to it, and what it answered.
+
+Answers are kept as the server wrote them, so that 1.5 and 1.50 stay apart whatever a driver thinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from compat.connection import Connection
+from compat.names import idents
+from verify.probes.statements import Cells, Probe, where_any
+
+
+class Disturbed(Exception):
+    """A live application got in the way: the probes can be made again on a new snapshot."""
+
+    def __init__(self, reason: str, *, is_lock: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_lock = is_lock
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a statement gave.
+
+    :param sqlstate: of the error, or None
+    :param tag: the command tag: INSERT 0 1
+    :param types: names and exact types of the returned columns
+    :param rows: the returned rows, in order
+    :param blame: column and constraint that the error named
+    """
+
+    sqlstate: str | None
+    message: str = ""
+    tag: str = ""
+    types: tuple[str, ...] = ()
+    rows: tuple[Cells, ...] = ()
+    blame: tuple[str | None, str | None] = (None, None)
+
+    @property
+    def said(self) -> str:
+        """The answer in a few words."""
+        if self.sqlstate is not None:
+            return f"{self.sqlstate} {self.message}"
+        return self.tag
+
+
+@dataclass(frozen=True)
+class Side:
+    """A relation that is asked; all statements run in the caller's transaction."""
+
+    conn: Connection
+    relation: str
+    columns: tuple[str, ...]
+
+    def answer(self, probe: Probe, given: tuple[Cells, ...] = ()) -> Answer:
+        """Say the statement; afterwards the transaction may have failed (see `attempt`).
+
+        :raises Disturbed: a lock was not to be had, or the row was changed meanwhile
+        """
+        return self.tell(probe.statement.sql(self.relation, given))
+
+    def tell(self, sql: str) -> Answer:
+        """Say any statement."""
+        try:
+            cursor = self.conn.execute(sql, prepare=False)
+        except psycopg.Error as error:
+            disturbed(error)
+            if error.sqlstate is None:
+                raise
+            diag = error.diag
+            return Answer(
+                error.sqlstate,
+                diag.message_primary or "",
+                blame=(diag.column_name, diag.constraint_name),
+            )
+        types = tuple(f"{c.name} {c.type_display}" for c in cursor.description or ())
+        return Answer(None, "", cursor.statusmessage or "", types, tuple(_cells(cursor)))
+
+    def rows(self, keys: Iterable[Cells] | None) -> tuple[Cells, ...]:
+        """Return the rows with these keys, or all of them."""
+        condition = "true" if keys is None else where_any(keys)
+        return read(
+            self.conn, f"SELECT {idents(self.columns)} FROM {self.relation} WHERE {condition}"
+        )
+
+
+def read(conn: Connection, sql: str) -> tuple[Cells, ...]:
+    """Return the rows of a query, each value as the server printed it.
+
+    :raises Disturbed: a lock was not to be had
+    """
+    try:
+        return tuple(_cells(conn.execute(sql, prepare=False)))
+    except psycopg.Error as error:
+        disturbed(error)
+        raise
+
+
+def disturbed(error: psycopg.Error) -> None:
+    """Raise Disturbed when the error comes from what others do at this moment."""
+    message = error.diag.message_primary or str(error)
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        raise Disturbed(message, is_lock=True) from error
+    if isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+        raise Disturbed(message, is_lock=False) from error
+
+
+@contextmanager
+def attempt(conn: Connection) -> Iterator[None]:
+    """Undo at the end whatever was done inside, also after an error of the database."""
+    conn.execute("SAVEPOINT compat_verify", prepare=False)
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("ROLLBACK TO SAVEPOINT compat_verify", prepare=False)
+            conn.execute("RELEASE SAVEPOINT compat_verify", prepare=False)
+
+
+def _cells(cursor: psycopg.Cursor[tuple[object, ...]]) -> Iterator[Cells]:
+    result = cursor.pgresult
+    if result is None or cursor.description is None:
+        return
+    names = [column.name for column in cursor.description]
+    encoding = cursor.connection.info.encoding
+    for row in range(result.ntuples):
+        values = (result.get_value(row, n) for n in range(result.nfields))
+        yield {
+            name: None if value is None else value.decode(encoding, "replace")
+            for name, value in zip(names, values, strict=True)
+        }

@@ -1,0 +1,232 @@
+"""Runs the checks over the stored mappings and gathers what they say.
+
+Counts and contents of a mapping share one snapshot; nothing that a check does is ever committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from compat import state
+from compat.connection import Connection
+from compat.errors import CompatError, StateError
+from compat.state import Stored
+from verify.checks import contents, counts, structure
+from verify.context import Context
+from verify.probes import check as probes
+from verify.report import Finding, MappingReport, Report, Result, does_not_hold, holds, not_run
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of the register.
+
+    :param shares_snapshot: whether it reads inside the mapping's one snapshot
+    """
+
+    name: str
+    function: Callable[[Context], Result]
+    shares_snapshot: bool
+
+
+CHECKS = (
+    Check(structure.NAME, structure.check, shares_snapshot=False),
+    Check(counts.NAME, counts.check, shares_snapshot=True),
+    Check(contents.NAME, contents.check, shares_snapshot=True),
+    Check(probes.NAME, probes.check, shares_snapshot=False),
+)
+NAMES = tuple(check.name for check in CHECKS)
+
+# A reader waits for no more than an exclusive lock, which a cutover holds for milliseconds.
+_READ_LOCK_TIMEOUT = "5s"
+
+# Values are compared and shown as text: they must mean the same in every session.
+_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lock_timeout": _READ_LOCK_TIMEOUT,
+}
+
+
+def run(
+    conn: Connection,
+    checks: Iterable[str] = NAMES,
+    mappings: Iterable[str] | None = None,
+    *,
+    limit: int = 10,
+    lock_timeout: int = 500,
+    on_start: Callable[[str, str], None] | None = None,
+) -> Report:
+    """Return what the checks say of the stored mappings; the database is left as it was.
+
+    :param conn: no transaction may be open on it
+    :param checks: some of NAMES, in any order
+    :param mappings: names of stored mappings; None for all
+    :param limit: how many differing rows are shown for each mapping
+    :param lock_timeout: milliseconds that a probe waits for a row of a live application
+    :param on_start: called with the names of mapping and check before each one
+    :raises StateError: nothing is stored, or nothing of a name that was asked for
+    :raises CompatError: an unknown check, or a transaction is open
+    :raises psycopg.Error: the stored mappings may not be read, or the connection was lost
+    """
+    wanted = _wanted_checks(checks)
+    if conn.info.transaction_status is not TransactionStatus.IDLE:
+        raise CompatError(
+            "a transaction is open on this connection",
+            "commit or roll back first: the checks need snapshots of their own",
+        )
+    reports = []
+    for name in _wanted_mappings(conn, mappings):
+        reports.append(_Mapping(conn, name, limit, lock_timeout, on_start).report(wanted))
+    return Report(tuple(reports))
+
+
+def _wanted_checks(names: Iterable[str]) -> tuple[Check, ...]:
+    asked = list(names)
+    for name in asked:
+        if name not in NAMES:
+            raise CompatError(f"no such check: {name!r}", f"choose from {', '.join(NAMES)}")
+    if not asked:
+        raise CompatError("no check was asked for", f"choose from {', '.join(NAMES)}")
+    return tuple(check for check in CHECKS if check.name in asked)
+
+
+def _wanted_mappings(conn: Connection, names: Iterable[str] | None) -> list[str]:
+    with conn.transaction():
+        stored = [item.mapping.name for item in state.load_all(conn)]
+    if not stored:
+        raise StateError(
+            "no mapping is stored in this database",
+            "expand one first (compat expand, or the revision that does it), or check the URL",
+        )
+    if names is None:
+        return stored
+    asked = list(dict.fromkeys(names))
+    for name in asked:
+        if name not in stored:
+            raise StateError(
+                f"no mapping called {name!r} in this database (there: {', '.join(stored)})"
+            )
+    return asked
+
+
+class _PhaseChanged(Exception):
+    """Somebody took the mapping into another phase after it was looked up."""
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """The work on one mapping."""
+
+    conn: Connection
+    name: str
+    limit: int
+    lock_timeout: int
+    on_start: Callable[[str, str], None] | None
+
+    def report(self, wanted: tuple[Check, ...]) -> MappingReport:
+        """Return the results of all checks; starts again when the phase changes meanwhile."""
+        for _ in range(5):
+            with self.conn.transaction():
+                stored = state.load(self.conn, self.name)
+            try:
+                results = self._results(stored, wanted)
+            except _PhaseChanged:
+                continue
+            mapping = stored.mapping
+            return MappingReport(
+                mapping.name,
+                stored.phase,
+                mapping.chosen_form,
+                stored.legacy_sql,
+                stored.view_sql,
+                mapping.target.sql,
+                tuple(results),
+            )
+        raise StateError(f"the phase of {self.name!r} keeps changing", "run again when it is still")
+
+    def _results(self, stored: Stored, wanted: tuple[Check, ...]) -> Iterator[Result]:
+        if stored.phase == "contracted":
+            for check in wanted:
+                yield holds(check.name, "contracted: nothing is left to compare")
+            return
+        context = Context(self.conn, stored, self.limit, self.lock_timeout)
+        outside = [check for check in wanted if not check.shares_snapshot]
+        inside = [check for check in wanted if check.shares_snapshot]
+        done: dict[str, Result] = {}
+        if inside:
+            with self._snapshot(stored):
+                for check in inside:
+                    done[check.name] = self._one(check, context)
+        for check in outside:
+            done[check.name] = self._one(check, context)
+        yield from (done[check.name] for check in wanted)
+
+    @contextmanager
+    def _snapshot(self, stored: Stored) -> Iterator[None]:
+        """Open the one snapshot, with the relations locked against a change of phase."""
+        with self.conn.transaction(force_rollback=True):
+            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            relations = (stored.legacy_sql, stored.view_sql, stored.mapping.target.sql)
+            try:
+                with self.conn.transaction():  # takes no snapshot yet
+                    self.conn.execute(f"SET LOCAL lock_timeout = '{_READ_LOCK_TIMEOUT}'")
+                    self.conn.execute(
+                        f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE"
+                    )
+            except psycopg.Error as error:
+                _raise_if_lost(error)  # whatever is missing, the checks will say
+            if state.load(self.conn, self.name).phase != stored.phase:
+                raise _PhaseChanged
+            yield
+
+    def _one(self, check: Check, context: Context) -> Result:
+        if self.on_start is not None:
+            self.on_start(self.name, check.name)
+        started = time.monotonic()
+        try:
+            with self.conn.transaction(force_rollback=True):
+                if not check.shares_snapshot:
+                    self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                for setting, value in _SETTINGS.items():
+                    self.conn.execute(
+                        "SELECT pg_catalog.set_config(%s, %s, true)", [setting, value]
+                    )
+                result = check.function(context)
+        except psycopg.Error as error:
+            result = _refused(check.name, error)
+        return replace(result, seconds=time.monotonic() - started)
+
+
+def _raise_if_lost(error: psycopg.Error) -> None:
+    if error.sqlstate is None or error.sqlstate[:2] in ("08", "57") and error.sqlstate != "57014":
+        raise error
+
+
+def _refused(check: str, error: psycopg.Error) -> Result:
+    """Return what an error of the database means for a check."""
+    _raise_if_lost(error)
+    message = (error.diag.message_primary or str(error)).strip()
+    match error:
+        case psycopg.errors.InsufficientPrivilege() | psycopg.errors.ReadOnlySqlTransaction():
+            return not_run(check, message)
+        case psycopg.errors.LockNotAvailable():
+            return not_run(check, f"locked: {message}")
+        case psycopg.errors.QueryCanceled():
+            return not_run(check, message)
+    if error.sqlstate is not None and error.sqlstate[:2] in ("53", "40", "55", "58", "XX", "25"):
+        return not_run(check, f"{message} (SQLSTATE {error.sqlstate})")
+    # A relation, column or function is gone, or reading a row raises: clients meet the same.
+    finding = Finding(
+        "error", error.diag.context or check, f"{message} (SQLSTATE {error.sqlstate})"
+    )
+    return does_not_hold(check, f"{message} (SQLSTATE {error.sqlstate})", (finding,))
