@@ -35,6 +35,11 @@ _RESERVED = words(
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 
 
+def is_reserved(word: str) -> bool:
+    """Tell whether a word without quotes is a keyword, in whatever case."""
+    return word.lower() in _RESERVED
+
+
 def quote(name: str, *, keep_quotes: bool = False) -> tuple[str, bool]:
     """Return a name as SQL writes it, and whether it is in quotes.
 

@@ -118,6 +118,7 @@ class Models:
         renames, is_target = self._renames(table_name.value, schema[1].value if schema else None)
         if renames is None:
             self._other_table(table_node, table_name)
+            self._other_columns(node)
             return
         plan = _Plan(renames, Style.DECLARATIVE, is_target)
         self._table_name(plan, table_node, table_name, schema)
@@ -136,6 +137,23 @@ class Models:
             )
         self.parts.append(Part(findings=tuple(findings)))
         self.done.add(node)
+
+    def _other_columns(self, definition: cst.CSTNode) -> None:
+        """Strings that name columns in the definition of a table that is none of ours."""
+        for call in self.tree.inside(definition):
+            if not isinstance(call, cst.Call):
+                continue
+            construct = self.tree.scope.construct(call.func)
+            nodes: list[cst.BaseExpression] = []
+            if construct in COLUMNS | NAMED_COLUMNS or construct in ("Index", "CheckConstraint"):
+                nodes = [arg.value for arg in call.args if not arg.star]
+            elif construct == "ForeignKeyConstraint" and call.args:
+                nodes = list(_items(call.args[0].value))
+            for node in nodes:
+                text = self.strings.text(node)
+                if text is not None and node not in self.done:
+                    self.done.add(node)
+                    self._unrelated(text, "of another table")
 
     def _schema(self, value: cst.BaseExpression) -> tuple[cst.BaseExpression, Text] | None:
         """Return the schema that `__table_args__` names."""
@@ -226,6 +244,7 @@ class Models:
                 self._annotated(plan, target, annotation, named)
             elif value is not None and self._other_construct(value) is None and not plan.is_target:
                 plan.block(f"what {target.value!r} is made from is not known")
+                self._left(plan, target)
             return
         plan.seen.add(column_call)
         given, node = self._given_name(plan, column_call)
@@ -262,6 +281,8 @@ class Models:
     ) -> None:
         if column.target is None:
             plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+            if given is None:
+                self._left(plan, target)
             return
         if column.converted is not None:
             self._note(plan, target, f"the type of the column: {column.converted}")
@@ -278,6 +299,7 @@ class Models:
         edit = _insert_first(self.tree, call, written, reason)
         if written is None or edit is None:
             plan.block(f"there is no place for the name of {column.legacy!r}")
+            self._left(plan, target)
             return
         name = dotted_source(call.func)
         self._finding(plan, target, Outcome.CHANGED, reason, f"{name}({written}, …)")
@@ -293,6 +315,7 @@ class Models:
         plan.seen.add(target)
         if column.target is None:
             plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+            self._left(plan, target)
             return
         if column.converted is not None:
             self._note(plan, target, f"the type of the column: {column.converted}")
@@ -303,12 +326,18 @@ class Models:
         written = self._literal(plan, column.target)
         if function is None or written is None:
             plan.block("mapped_column is not imported, and cannot be imported cleanly")
+            self._left(plan, target)
             return
         reason = f"{plan.renames.legacy_table}.{column.legacy} is now {column.target}"
         at = self.tree.span(annotation.annotation)[1]
         new = f" = {function}({written})"
         self._finding(plan, target, Outcome.CHANGED, reason, new.removeprefix(" = "))
         plan.parts.append(Part((Edit(at, at, new, reason),)))
+
+    def _left(self, plan: _Plan, target: cst.Name) -> None:
+        """List the attribute that keeps the whole class as it is."""
+        plan.seen.add(target)
+        self._finding(plan, target, Outcome.LOOK, f"left as it is: {plan.blockers[0]}")
 
     def _finding(
         self, plan: _Plan, node: cst.Name, outcome: Outcome, reason: str, new: str | None = None
@@ -473,7 +502,13 @@ class Models:
                 self._constraint(plan, item)
         if plan.is_target:
             return
-        for node in self.tree.inside(value):
+        inside_calls = (
+            node
+            for item in (value, *_items(value))
+            if isinstance(item, cst.Call)
+            for node in self.tree.inside(item)
+        )
+        for node in inside_calls:
             if context.is_whole_string(self.tree, node) and node not in plan.seen | self.done:
                 text = self.strings.text(node)
                 if text is not None and self._has_renamed(plan, text):
@@ -584,6 +619,7 @@ class Models:
         renames, is_target = self._renames(text.value, schema[1].value if schema else None)
         if renames is None:
             self._other_table(node, text)
+            self._other_columns(call)
             return
         plan = _Plan(renames, Style.CORE, is_target)
         self._table_name(plan, node, text, schema)

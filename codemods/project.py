@@ -147,7 +147,7 @@ def run(paths: Sequence[Path], names: Names) -> Report:
             unread.append(Unread(path, file))
         elif file is not None:
             analysed.append((file, analyse(file, names, constants)))
-    reports = _settled(analysed, names)
+    reports = settled(analysed, names)
     shown = (r for r in reports if r.part.findings or r.part.notes or r.part.edits)
     return Report(tuple(shown), tuple(unread), searched)
 
@@ -162,8 +162,8 @@ def analyse(file: SourceFile, names: Names, constants: Constants) -> Analysis:
     return python.analyse(file.text, names, partial(constants.of, file.path))
 
 
-def _settled(analysed: Sequence[tuple[SourceFile, Analysis]], names: Names) -> list[FileReport]:
-    """Return all reports, with references that agree with what became of the definitions."""
+def settled(analysed: Sequence[tuple[SourceFile, Analysis]], names: Names) -> list[FileReport]:
+    """Return the reports; references agree with what became of the definitions."""
     refused: set[Path] = set()
     while True:
         definitions = tuple(

@@ -31,7 +31,7 @@ def analyse(source: str, names: Names, lookup: Lookup = lambda origin: None) -> 
     try:
         tree = parse(source)
     except NotPython as error:
-        return unreadable(source, names, f"not readable as Python: {error}")
+        return unreadable(source, names, f"not readable as Python ({error})")
     return _Module(tree, names, lookup).analysis()
 
 

@@ -16,7 +16,7 @@ from sqlglot.errors import SqlglotError
 from codemods import lexer
 from codemods.edits import Edit, apply
 from codemods.findings import Finding, Note, Outcome
-from codemods.identifiers import fold, quote, words
+from codemods.identifiers import fold, is_reserved, quote, words
 from codemods.lexer import Kind, Segment
 from codemods.renames import ColumnRename, NameHit, Names, Renames
 
@@ -288,11 +288,17 @@ class _Statement:
             if reason is None and not looks_derived(hit.name, self.names):
                 return Outcome.UNRELATED, "another name that holds the table's"
             return Outcome.LOOK, "a sequence, constraint or index may follow the legacy name"
+        if self._is_keyword(hit):
+            return Outcome.UNRELATED, "a keyword of SQL"
         if reason is not None:
             return Outcome.LOOK, reason
         if hit.kind == "column" and not self.legacy:
             return Outcome.UNRELATED, "the statement does not read the legacy table"
         return Outcome.LOOK, "its role in the statement is not understood"
+
+    def _is_keyword(self, hit: NameHit) -> bool:
+        quoted = self.text[hit.start - 1 : hit.start] == '"'
+        return not quoted and is_reserved(hit.name)
 
     def _segment(self, hit: NameHit) -> Kind | None:
         for segment in self.segments:
@@ -317,7 +323,7 @@ class _Statement:
         if not self.legacy:
             return
         for hit in self.names.find(self.text):
-            if self._segment(hit) is not None or hit.kind == "derived":
+            if self._segment(hit) is not None or hit.kind == "derived" or self._is_keyword(hit):
                 continue
             if not any(m.start <= hit.start and hit.end <= m.end for m in self.marks):
                 self.blockers.append(f"the role of {hit.name!r} in the statement is not understood")

@@ -120,7 +120,7 @@ def parse(source: str) -> Tree:
     try:
         module = cst.parse_module(source)
     except cst.ParserSyntaxError as error:
-        raise NotPython(f"line {error.raw_line}: {error.message}") from None
+        raise NotPython(f"line {error.editor_line}") from None
     except (RecursionError, ValueError) as error:
         raise NotPython(str(error)) from None
     recorder = _Recorder(module)
@@ -197,7 +197,7 @@ def _scope(tree: Tree) -> Scope:
     stars: list[str] = []
     bound: dict[str, int] = {}
     constants: dict[str, cst.BaseExpression] = {}
-    databases = {"db"}
+    databases: set[str] = set()
     for node in tree.nodes:
         if isinstance(node, cst.Import):
             for alias in node.names:
@@ -227,7 +227,8 @@ def _scope(tree: Tree) -> Scope:
         tuple(stars),
         frozenset(bound),
         {name: value for name, value in constants.items() if bound[name] == 1},
-        frozenset(databases) if "db" in imports or len(databases) > 1 else frozenset(),
+        # An imported `db` is Flask-SQLAlchemy's object by convention.
+        frozenset(databases | ({"db"} & imports.keys())),
     )
 
 

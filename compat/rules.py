@@ -267,12 +267,12 @@ class Cast(Converting):
 
     def _convert(self, value: str, source: str, result: str, operator: str) -> str:
         if self.factor is not None:
-            # numeric division rounds to 16 digits or so; a product is exact.
-            exact = Decimal(1).scaleb(-self.factor.adjusted())
-            if operator == "/" and self.factor * exact == 1:
-                value = f"({value}::numeric * {literal(exact)})"
-            else:
-                value = f"({value}::numeric {operator} {literal(self.factor)})"
+            factor = Decimal(self.factor)
+            inverse = Decimal(1).scaleb(-factor.adjusted())
+            if operator == "/" and factor * inverse == 1:
+                # numeric division rounds to 16 digits or so; a product is exact.
+                operator, factor = "*", inverse
+            value = f"({value}::numeric {operator} {literal(factor)})"
         if self.timezone is not None:
             zone = literal(self.timezone)
             if sqltypes.parse(source).name == "date":

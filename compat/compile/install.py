@@ -5,25 +5,34 @@ Installing is idempotent; the statements run in any SQL client.
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib import resources
 
 from compat.names import literal
 
-VERSION = "State of compatibility-layer migrations, version 1"
-"""The comment on the schema, by which an installed version is recognised."""
-
 
 @cache
 def install() -> tuple[str, ...]:
-    """Return the statements that create or complete the schema `compat`."""
-    text = resources.files("compat.compile").joinpath("install.sql").read_text(encoding="utf-8")
-    return tuple(part.strip().rstrip(";") for part in text.split("\n---\n"))
+    """Return the statements that create the schema `compat`, or bring it up to date."""
+    statements = [part.strip().rstrip(";") for part in _text().split("\n---\n")]
+    return (*statements, f"COMMENT ON SCHEMA compat IS {literal(_mark())}")
 
 
 def installed() -> str:
-    """Return a query that gives one row when this version is installed."""
+    """Return a query that gives one row when exactly this version is installed."""
     return (
         "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'compat'"
-        f" AND pg_catalog.obj_description(oid, 'pg_namespace') = {literal(VERSION)}"
+        f" AND pg_catalog.obj_description(oid, 'pg_namespace') = {literal(_mark())}"
     )
+
+
+@cache
+def _text() -> str:
+    return resources.files("compat.compile").joinpath("install.sql").read_text(encoding="utf-8")
+
+
+def _mark() -> str:
+    """Return the comment on the schema, by which what is installed is recognised."""
+    digest = hashlib.sha256(_text().encode()).hexdigest()[:12]
+    return f"State of compatibility-layer migrations ({digest})"

@@ -371,6 +371,3 @@ BEGIN
         END;
     END LOOP;
 END $$;
-
----
-COMMENT ON SCHEMA compat IS 'State of compatibility-layer migrations, version 1';

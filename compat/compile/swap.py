@@ -147,7 +147,7 @@ def uncontract(mapping: Mapping) -> list[str]:
     return [
         _require_phase(mapping, "contracted"),
         f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
-        # First under the legacy name, which is what references to itself and the functions speak of.
+        # First under the legacy name: references to itself and the functions speak of it.
         *create_table(legacy, legacy.name),
         f"INSERT INTO {legacy.sql} ({columns}) OVERRIDING SYSTEM VALUE\n"
         f"SELECT {reads} FROM {mapping.target.sql} AS {TARGET.name}",

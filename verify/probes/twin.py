@@ -5,7 +5,6 @@ And what the probes must know of the surroundings: foreign keys in and out, defa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg
@@ -76,9 +75,8 @@ def prepare(context: Context) -> Ground:
     outbound = _foreign_keys(context, physical, outbound=True)
     inbound = _foreign_keys(context, physical, outbound=False)
     drawing = tuple(c.name for c in mapping.legacy.columns if _draws(context, c))
-    notes = list(_create(context, twin, drawing))
-    free, more = _free(context, view, inbound)
-    notes += more
+    _create(context, twin, drawing)
+    free, notes = _free(context, view, inbound)
     samples = []
     for row in _samples(context, view, free):
         if _load(context, view, twin, {name: row[name] for name in key_names}):
@@ -101,7 +99,7 @@ def prepare(context: Context) -> Ground:
     )
 
 
-def _create(context: Context, twin: Side, drawing: tuple[str, ...]) -> Iterable[str]:
+def _create(context: Context, twin: Side, drawing: tuple[str, ...]) -> None:
     legacy = context.mapping.legacy
     definitions = ",\n    ".join(_definition(legacy, column, drawing) for column in legacy.columns)
     context.conn.execute(f"CREATE TEMPORARY TABLE {_NAME} (\n    {definitions}\n) ON COMMIT DROP")
@@ -116,7 +114,6 @@ def _create(context: Context, twin: Side, drawing: tuple[str, ...]) -> Iterable[
             context.conn.execute(
                 f"CREATE UNIQUE INDEX {ident(index.name)} ON {twin.relation} {index.definition}"
             )
-    return ()
 
 
 def _definition(legacy: Table, column: Column, drawing: tuple[str, ...]) -> str:

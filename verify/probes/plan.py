@@ -1,0 +1,359 @@
+"""Which statements to try: derived from the mapping, the catalogue and a few existing rows.
+
+The twin says what is right, so a statement need not be valid; it must only be the same for both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from compat.errors import CompatError
+from compat.names import ident, literal
+from compat.rules import Constant, Expression, Lens, Row
+from compat.tables import Constraint
+from verify.context import Context, shown
+from verify.probes.side import attempt, read
+from verify.probes.statements import (
+    Cells,
+    Delete,
+    Insert,
+    Keyword,
+    Probe,
+    Touch,
+    Update,
+    Value,
+    where,
+    where_any,
+)
+from verify.probes.twin import Ground, parents
+from verify.probes.values import ordinary, unused, worth_trying
+
+_VALUES_PER_COLUMN = 12
+_SAMPLES_PER_COLUMN = 3
+
+
+@dataclass
+class Plan:
+    """The statements for one mapping, and why some that one would expect are not among them."""
+
+    context: Context
+    ground: Ground
+    notes: list[str] = field(default_factory=list)
+    _number: int = 0
+
+    def __post_init__(self) -> None:
+        legacy = self.context.mapping.legacy
+        self._lenses = self.context.mapping.lenses
+        self._writable = tuple(
+            lens
+            for lens in self._lenses
+            if lens.legacy.generated is None
+            and not (isinstance(lens.rule, Expression) and lens.rule.is_read_only)
+        )
+        self._fk_columns = {name for fk in self.ground.outbound for name in fk.columns}
+        self._unique = [(c.name, c.columns) for c in legacy.constraints if _is_key(c)]
+        for index in legacy.indexes:
+            if index.unique:
+                named = tuple(
+                    name
+                    for name in legacy.column_names
+                    if re.search(rf'(?<!\w)"?{re.escape(name)}"?(?!\w)', index.definition)
+                )
+                self._unique.append((index.name, named))
+        self._unique_columns = {name for _, columns in self._unique for name in columns}
+
+    def probes(self) -> Iterator[Probe]:
+        """Yield the statements; between two of them both sides are as at the start."""
+        yield from self._inserts()
+        if self.ground.samples:
+            yield from self._updates()
+            yield from self._deletes()
+        else:
+            self.notes.append("the table is empty: no update and no delete was tried")
+
+    # -- inserts ----------------------------------------------------------------------------
+
+    def _inserts(self) -> Iterator[Probe]:
+        rows = [row for row in (self.fresh_row() for _ in range(2)) if row is not None]
+        if not rows:
+            self.notes.append("no new row could be made up, so no insert was tried")
+            return
+        row = rows[0]
+        full = self._insert("insert with all columns", [row])
+        yield full
+        if len(rows) == 2:
+            yield self._insert("insert two rows at once", rows)
+        yield from self._generated_inserts(row)
+        for lens in self._writable:
+            if not isinstance(lens.rule, Constant):
+                yield self._insert(
+                    f"insert NULL into {lens.legacy.name}", [{**row, lens.legacy.name: None}]
+                )
+        if self.ground.samples:
+            for name, columns in self._unique:
+                clash = {column: self.ground.samples[-1][column] for column in columns}
+                yield self._insert(f"insert what {name} has already", [{**row, **clash}])
+
+    def _generated_inserts(self, row: Cells) -> Iterator[Probe]:
+        draws = self.ground.drawing
+        required = [
+            lens.legacy.name
+            for lens in self._writable
+            if lens.legacy.name not in draws
+            and (
+                (not lens.legacy.nullable and lens.legacy.default is None)
+                or lens.legacy.name in self._unique_columns
+            )
+        ]
+        yield Probe(
+            "insert with the fewest columns",
+            Insert(tuple(required), (tuple(row[name] for name in required),)),
+            draws=draws,
+        )
+        by_keyword: dict[str, Value] = {
+            lens.legacy.name: row[lens.legacy.name]
+            if lens.legacy.name in required
+            else Keyword.DEFAULT
+            for lens in self._writable
+        }
+        yield Probe(
+            "insert with the keyword DEFAULT",
+            Insert(tuple(by_keyword), (tuple(by_keyword.values()),)),
+            draws=draws,
+        )
+
+    def _insert(self, title: str, rows: list[Cells]) -> Probe:
+        names = [
+            lens.legacy.name for lens in self._writable if lens.legacy.identity != "always"
+        ]
+        always = tuple(
+            lens.legacy.name for lens in self._writable if lens.legacy.identity == "always"
+        )
+        return Probe(
+            title,
+            Insert(tuple(names), tuple(tuple(row[name] for name in names) for row in rows)),
+            keys=tuple(self.ground.key(row) for row in rows),
+            draws=always,
+        )
+
+    def fresh_row(self) -> Cells | None:
+        """Return a row that neither side has yet, like an existing one where there is one."""
+        base: dict[str, str | None] = (
+            dict(self.ground.samples[0]) if self.ground.samples else self._made_up()
+        )
+        number, self._number = self._number, self._number + 20
+        varied: set[str] = set()
+        # The key first: what makes it fresh often makes the others fresh too.
+        for name, columns in self._unique:
+            if varied.intersection(columns):
+                continue
+            if not self._vary(base, columns, varied, number):
+                self.notes.append(f"nothing new was found for {name}")
+                return None
+        return base
+
+    def _vary(
+        self, base: dict[str, str | None], columns: tuple[str, ...], varied: set[str], number: int
+    ) -> bool:
+        mapping = self.context.mapping
+        for name in sorted(columns, key=lambda name: name in self._fk_columns):
+            if name in self._fk_columns:
+                for fk in self.ground.outbound:
+                    if name in fk.columns and set(fk.columns) <= set(columns):
+                        found = parents(self.ground, fk, base, columns)
+                        picked = found[(number // 20) % len(found)] if found else None
+                        if picked is not None:
+                            base.update(picked)
+                            varied.update(fk.columns)
+                            return True
+                continue
+            for n in range(number, number + 20):
+                value = unused(mapping.lens(name), n)
+                if value is None:
+                    break
+                candidate = {**base, name: value}
+                key = {column: candidate[column] for column in columns}
+                if not self._exists(key):
+                    base[name] = value
+                    varied.add(name)
+                    return True
+        return False
+
+    def _exists(self, key: Cells) -> bool:
+        if any(value is None for value in key.values()):
+            return False
+        view = self.ground.view
+        return bool(read(view.conn, f"SELECT FROM {view.relation} WHERE {where(key)} LIMIT 1"))
+
+    def _made_up(self) -> dict[str, str | None]:
+        """Return a row for an empty table: ordinary values, and parents that exist."""
+        row: dict[str, str | None] = {}
+        for lens in self._lenses:
+            row[lens.legacy.name] = None if lens.legacy.nullable else ordinary(lens)
+        for fk in self.ground.outbound:
+            found = parents(self.ground, fk, row, ())
+            if found:
+                row.update(found[0])
+            elif all(row[name] is not None for name in fk.columns):
+                self.notes.append(f"{fk.relation} is empty, so {fk.name} cannot be met")
+        return row
+
+    # -- updates ----------------------------------------------------------------------------
+
+    def _updates(self) -> Iterator[Probe]:
+        ground = self.ground
+        row = (ground.free or ground.samples)[0]
+        here = where(ground.key(row))
+        changeable = tuple(lens.legacy.name for lens in self._writable if _is_settable(lens))
+        for lens in self._writable:
+            yield from self._updates_of(lens, row, here)
+        yield Probe("update that changes nothing", Touch(changeable, here))
+        fresh = self.fresh_row()
+        if fresh is not None:
+            absent = where(ground.key(fresh))
+            yield Probe("update of no row", Update(self._some_change(row), absent))
+            yield from self._updates_to(fresh, row, here)
+        every = where_any(ground.key(sample) for sample in ground.samples)
+        yield Probe("update of several rows", Update(self._some_change(row), every))
+        yield Probe("update of several rows that changes nothing", Touch(changeable, every))
+        yield Probe(
+            "update without RETURNING", Update(self._some_change(row), every, returning=False)
+        )
+        if len(ground.samples) > 1:
+            for name, columns in self._unique:
+                other = ground.samples[-1] if ground.samples[-1] != row else ground.samples[-2]
+                clash = tuple((column, other[column]) for column in columns)
+                yield Probe(f"update to what {name} has already", Update(clash, here))
+
+    def _updates_of(self, lens: Lens, row: Cells, here: str) -> Iterator[Probe]:
+        name = lens.legacy.name
+        if not _is_settable(lens):
+            return
+        if name not in self._unique_columns or not lens.legacy.nullable:
+            yield Probe(f"update {name} to NULL", Update(((name, None),), here))
+        if lens.legacy.default is not None and name not in self.ground.drawing:
+            yield Probe(f"update {name} to DEFAULT", Update(((name, Keyword.DEFAULT),), here))
+        if name in self._unique_columns:
+            return  # the twin does not know which values other rows have
+        for value in self._values(lens):
+            if value != row[name]:
+                title = f"update {name} to {shown(value, 30)}"
+                yield Probe(title, Update(((name, value),), here))
+
+    def _values(self, lens: Lens) -> list[str]:
+        name = lens.legacy.name
+        seen = [row[name] for row in self.ground.samples]
+        existing = list(dict.fromkeys(value for value in seen if value is not None))
+        if name in self._fk_columns:
+            single = [fk for fk in self.ground.outbound if fk.columns == (name,)]
+            found = parents(self.ground, single[0], {}, ()) if single else []
+            known = [value for row in found if (value := row[name]) is not None]
+            return list(dict.fromkeys([*existing, *known]))[:_SAMPLES_PER_COLUMN]
+        values = [*worth_trying(lens)[:_VALUES_PER_COLUMN], *existing[:_SAMPLES_PER_COLUMN]]
+        return [value for value in dict.fromkeys(values) if not self.is_refused(lens, value)]
+
+    def is_refused(self, lens: Lens, value: str) -> bool:
+        """Return whether the mapping declares that it refuses this value."""
+        predicate = lens.refused(Row("l"))
+        if predicate is None:
+            return False
+        name = lens.legacy.name
+        given = f"SELECT {literal(value)}::{lens.legacy.type} AS {ident(name)}"
+        conn = self.ground.view.conn
+        with attempt(conn):
+            found = read(conn, f"SELECT ({predicate}) AS refused FROM ({given}) AS l")
+        return found[0]["refused"] == "t"
+
+    def _updates_to(self, fresh: Cells, row: Cells, here: str) -> Iterator[Probe]:
+        ground = self.ground
+        key = tuple((name, fresh[name]) for name in ground.key_names if fresh[name] != row[name])
+        if key and (ground.free or not ground.inbound):
+            new_key = {**row, **dict(key)}
+            yield Probe("update of the key", Update(key, here), keys=(ground.key(new_key),))
+        elif key:
+            self.notes.append("every sampled row is referred to: the key was not updated")
+        fixed = {*ground.key_names} | {name for fk in ground.inbound for name in fk.columns}
+        rest = tuple(
+            (lens.legacy.name, fresh[lens.legacy.name])
+            for lens in self._writable
+            if _is_settable(lens) and lens.legacy.name not in fixed
+        )
+        if rest:
+            yield Probe("update of all columns but the key", Update(rest, here))
+
+    def _some_change(self, row: Cells) -> tuple[tuple[str, Value], ...]:
+        """Return an assignment that every row can take: of a column that nothing else restrains."""
+        restrained = self._unique_columns | self._fk_columns
+        settable = [lens for lens in self._writable if _is_settable(lens)]
+        free = [lens for lens in settable if lens.legacy.name not in restrained] or settable
+        changing = [lens for lens in free if lens.converts] or free
+        if not changing:
+            raise CompatError(f"mapping {self.context.mapping.name!r}: no column can be updated")
+        lens = changing[0]
+        values = [v for v in self._values(lens) if v != row[lens.legacy.name]]
+        return ((lens.legacy.name, values[0] if values else row[lens.legacy.name]),)
+
+    # -- deletes ----------------------------------------------------------------------------
+
+    def _deletes(self) -> Iterator[Probe]:
+        ground = self.ground
+        free = ground.free or (() if ground.inbound else ground.samples)
+        if not free:
+            self.notes.append("every sampled row is referred to: only a delete of none was tried")
+        for row in free[:1]:
+            yield Probe("delete of one row", Delete(where(ground.key(row))))
+        if len(free) > 1:
+            several = where_any(ground.key(row) for row in free)
+            yield Probe("delete of several rows", Delete(several))
+        fresh = self.fresh_row()
+        if fresh is not None:
+            yield Probe("delete of no row", Delete(where(ground.key(fresh))))
+
+    # -- constraints ------------------------------------------------------------------------
+
+    def broken_checks(self) -> Iterator[Probe]:
+        """Yield one statement for each CHECK that a value can be found to break."""
+        checks = [c for c in self.context.mapping.legacy.constraints if c.kind == "check"]
+        if not self.ground.samples:
+            return
+        row = (self.ground.free or self.ground.samples)[0]
+        here = where(self.ground.key(row))
+        for item in checks:
+            for probe in self._attempts(item, row, here):
+                with attempt(self.ground.twin.conn):
+                    answer = self.ground.twin.answer(probe)
+                if answer.sqlstate == "23514" and answer.blame[1] == item.name:
+                    yield probe
+                    break
+            else:
+                self.notes.append(f"no value was found that breaks {item.name}")
+
+    def _attempts(self, item: Constraint, row: Cells, here: str) -> Iterator[Probe]:
+        for lens in self._writable:
+            if lens.legacy.name not in item.columns or not _is_settable(lens):
+                continue
+            for value in (*worth_trying(lens), "-1", "0", "", "~", "-999999", "999999"):
+                if value == row[lens.legacy.name] or self._is_unfit(lens, value):
+                    continue
+                title = f"update {lens.legacy.name} to {shown(value, 30)}, against {item.name}"
+                yield Probe(title, Update(((lens.legacy.name, value),), here))
+
+    def _is_unfit(self, lens: Lens, value: str) -> bool:
+        """Return whether the value is no literal of the type, or refused by declaration."""
+        conn = self.ground.view.conn
+        with attempt(conn):
+            fits = self.ground.view.tell(f"SELECT {literal(value)}::{lens.legacy.type}")
+        return fits.sqlstate is not None or self.is_refused(lens, value)
+
+
+def _is_key(item: Constraint) -> bool:
+    return item.kind in ("primary_key", "unique")
+
+
+def _is_settable(lens: Lens) -> bool:
+    """Return whether an update of the column through the view has an effect to compare."""
+    return not isinstance(lens.rule, Constant) and lens.legacy.identity != "always"
+
+
