@@ -5,12 +5,14 @@ The target has all its constraints and indexes in both cases: the ratio speaks o
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
 
 from benchmarks import journey
-from benchmarks.measure import Clock, Connection, Cost, Result, interleave, median_cost, ratio
+from benchmarks.measure import Clock, Connection, Cost, Part, Result, interleave, median_cost, ratio
 from compat.compile.functions import columns_and_values
 from compat.database import Database
 from compat.mapping import Mapping
@@ -35,12 +37,16 @@ def measure(server: Database, rows: int, repeat: int) -> Result:
         journey.load_legacy(conn, rows)
         mapping = journey.create_target(conn, "instead_of")
 
-        def sample(way: _Way, turn: int) -> Cost:
-            conn.execute(f"TRUNCATE {mapping.target.sql}")
-            with clock.lap(rows) as laps:
-                copied = _copy(conn, mapping, way.batch_size)
-            assert copied == rows
-            return laps[0]
+        @contextlib.contextmanager
+        def sample(way: _Way, turn: int) -> Iterator[list[Part]]:
+            def run() -> Cost:
+                conn.execute(f"TRUNCATE {mapping.target.sql}")
+                with clock.lap(rows) as laps:
+                    copied = _copy(conn, mapping, way.batch_size)
+                assert copied == rows
+                return laps[0]
+
+            yield [run]
 
         costs = interleave(ways, sample, repeat)
     # A rate is the inverse of a cost: the one statement stands above the line.

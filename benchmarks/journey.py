@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import psycopg
@@ -138,7 +138,6 @@ class Side:
     clock: Clock
     rows: int
     mapping: Mapping | None = None
-    next_line: int = field(default=FIRST_FREE_LINE)
 
     @property
     def label(self) -> str:
@@ -149,11 +148,6 @@ class Side:
         """Give every sample the same table: no dead rows, current statistics."""
         for table in _tables(self.conn):
             self.conn.execute(f"VACUUM (ANALYZE) {table}")
-
-    def fresh_line(self) -> int:
-        """A line number that no order has used."""
-        self.next_line += 1
-        return self.next_line
 
 
 @contextlib.contextmanager

@@ -25,6 +25,10 @@ class Cost:
     wall: float
     cpu: float | None
 
+    def per(self, operations: int) -> Cost:
+        """The share of one of so many operations."""
+        return Cost(self.wall / operations, None if self.cpu is None else self.cpu / operations)
+
 
 class Clock:
     """Measures what a connection's backend spends between two moments."""
@@ -45,8 +49,8 @@ class Clock:
         yield laps
         wall = time.perf_counter() - wall
         after = self._cpu()
-        spent = None if cpu is None or after is None else (after - cpu) / operations
-        laps.append(Cost(wall / operations, spent))
+        spent = None if cpu is None or after is None else after - cpu
+        laps.append(Cost(wall, spent).per(operations))
 
     def _cpu(self) -> float | None:
         return None if self._process is None else _cpu_seconds(self._process)
@@ -76,16 +80,27 @@ def _cpu_seconds(process: int) -> float:
 
 Side = TypeVar("Side")
 
+Part = Callable[[], Cost]
+"""A short piece of a sample."""
 
-def interleave(
-    sides: Sequence[Side], sample: Callable[[Side, int], Cost], repeat: int
-) -> list[list[Cost]]:
-    """Sample every side in turn, `repeat` times, in alternating direction; one list per side."""
+Sample = Callable[[Side, int], contextlib.AbstractContextManager[Sequence[Part]]]
+"""Prepares one turn of one side, yields the pieces of it, and cleans up afterwards."""
+
+
+def interleave(sides: Sequence[Side], sample: Sample[Side], repeat: int) -> list[list[Cost]]:
+    """Let the sides take turns piece by piece, in alternating direction; one list per side.
+
+    Pieces of milliseconds: what disturbs the machine for longer disturbs all sides alike.
+    """
     costs: list[list[Cost]] = [[] for _ in sides]
-    numbered = list(enumerate(sides))
+    order = list(range(len(sides)))
     for turn in range(repeat):
-        for index, side in numbered if turn % 2 == 0 else reversed(numbered):
-            costs[index].append(sample(side, turn))
+        with contextlib.ExitStack() as stack:
+            prepared = [stack.enter_context(sample(side, turn)) for side in sides]
+            for number in range(len(prepared[0])):
+                for index in order:
+                    costs[index].append(prepared[index][number]())
+                order.reverse()
     return costs
 
 

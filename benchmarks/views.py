@@ -1,26 +1,31 @@
 """What a client's statement costs on each side, against the native legacy table.
 
-Short statements run many times per sample, each in its own transaction, as clients run them.
+Short statements run many times, each in its own transaction, as clients run them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
 from psycopg.types.numeric import Int4
 
 from benchmarks.journey import FIRST_FREE_LINE, INSERTED, LEGACY, Side, source_rows
-from benchmarks.measure import Cost, Result, interleave, median_cost, ratio
+from benchmarks.measure import Cost, Part, Result, Sample, interleave, median_cost, ratio
 
 WARM_UP = 12
 """Executions before the clock runs: PostgreSQL settles on a plan after five."""
 
 RANGE = 100
 BULK_ROWS = 200_000
-MOST_OPERATIONS = 2_000
+PIECE = 100
+"""Executions between two readings of the clock, some milliseconds."""
+
+MOST_PIECES = 20
 
 Parameters = tuple[object, ...]
 
@@ -31,7 +36,7 @@ class Operation:
 
     name: str
     title: str
-    sample: Callable[[Side, int], Cost]
+    sample: Sample[Side]
     writes: bool = True
 
 
@@ -51,24 +56,30 @@ def measure(operation: Operation, sides: Sequence[Side], repeat: int) -> Result:
 # Single statements -------------------------------------------------------------------------------
 
 
-def _run(side: Side, query: str, parameters: Iterable[Parameters], *, simple: bool = False) -> Cost:
-    """Execute the statement once for each tuple of parameters, and return the cost of one."""
+def _parts(
+    side: Side, query: str, parameters: Iterable[Parameters], *, simple: bool = False
+) -> list[Part]:
+    """Return pieces that execute the statement, once for each tuple of parameters."""
     given = list(parameters)
     cursor: psycopg.Cursor[psycopg.rows.TupleRow]
     cursor = psycopg.ClientCursor(side.conn) if simple else side.conn.cursor()
     prepare = None if simple else True
-    with cursor:
-        for values in given[:WARM_UP]:
-            cursor.execute(query, values, prepare=prepare)
-        timed = given[WARM_UP:]
-        with side.clock.lap(len(timed)) as laps:
-            for values in timed:
-                cursor.execute(query, values, prepare=prepare)
-    return laps[0]
+
+    def run(values: Sequence[Parameters]) -> Cost:
+        with side.clock.lap(len(values)) as laps:
+            for value in values:
+                cursor.execute(query, value, prepare=prepare)
+        return laps[0]
+
+    run(given[:WARM_UP])
+    return [
+        functools.partial(run, given[start : start + PIECE])
+        for start in range(WARM_UP, len(given), PIECE)
+    ]
 
 
 def _count(side: Side) -> int:
-    return WARM_UP + max(50, min(MOST_OPERATIONS, side.rows // 50))
+    return WARM_UP + PIECE * max(1, min(MOST_PIECES, side.rows // 5_000))
 
 
 def _keys(side: Side, turn: int, *, room: int = 0) -> list[int]:
@@ -77,88 +88,95 @@ def _keys(side: Side, turn: int, *, room: int = 0) -> list[int]:
     return [chosen.randint(1, side.rows - room) for _ in range(_count(side))]
 
 
-def _select(side: Side, turn: int, *, simple: bool) -> Cost:
+@contextlib.contextmanager
+def _select(side: Side, turn: int, *, simple: bool) -> Iterator[list[Part]]:
     query = f"SELECT * FROM {LEGACY} WHERE id = %s"
-    return _run(side, query, ((Int4(key),) for key in _keys(side, turn)), simple=simple)
+    yield _parts(side, query, ((Int4(key),) for key in _keys(side, turn)), simple=simple)
 
 
-def _range(side: Side, turn: int, *, simple: bool) -> Cost:
+@contextlib.contextmanager
+def _range(side: Side, turn: int, *, simple: bool) -> Iterator[list[Part]]:
     query = f"SELECT * FROM {LEGACY} WHERE id BETWEEN %s AND %s"
     keys = _keys(side, turn, room=RANGE)
     values = [(Int4(key), Int4(key + RANGE - 1)) for key in keys]
-    return _run(side, query, values, simple=simple)
+    yield _parts(side, query, values, simple=simple)
 
 
-def _insert(side: Side, turn: int) -> Cost:
+@contextlib.contextmanager
+def _insert(side: Side, turn: int) -> Iterator[list[Part]]:
     query = (
         f"INSERT INTO {LEGACY} (order_id, product_id, line_no, qty, price, status, note)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id"
     )
     values = [
-        (Int4(1 + key // 4), Int4(1 + key % 1000), Int4(side.fresh_line()), Int4(2), "9.90",
+        (Int4(1 + key // 4), Int4(1 + key % 1000), Int4(FIRST_FREE_LINE + number), Int4(2), "9.90",
          Int4(1 + key % 4), "a new line")
-        for key in _keys(side, turn)
+        for number, key in enumerate(_keys(side, turn))
     ]  # fmt: skip
-    cost = _run(side, query, values)
+    yield _parts(side, query, values)
     side.conn.execute(f"DELETE FROM {LEGACY} WHERE line_no >= {FIRST_FREE_LINE}")
     side.vacuum()
-    return cost
 
 
-def _update(side: Side, turn: int) -> Cost:
+@contextlib.contextmanager
+def _update(side: Side, turn: int) -> Iterator[list[Part]]:
     query = f"UPDATE {LEGACY} SET qty = %s, status = %s WHERE id = %s"
     values = [
         (Int4(1 + (key + turn) % 5), Int4(1 + (key + turn) % 4), Int4(key))
         for key in _keys(side, turn)
     ]
-    cost = _run(side, query, values)
+    yield _parts(side, query, values)
     side.vacuum()
-    return cost
 
 
-def _delete(side: Side, turn: int) -> Cost:
-    count = _count(side)
+@contextlib.contextmanager
+def _delete(side: Side, turn: int) -> Iterator[list[Part]]:
     rows = side.conn.execute(
         f"INSERT INTO {LEGACY} (order_id, product_id, line_no)"
         f" SELECT 1 + i %% 100, 1 + i %% 100, {FIRST_FREE_LINE} + i"
         " FROM generate_series(1, %s) AS i RETURNING id",
-        [count],
+        [_count(side)],
     ).fetchall()
     query = f"DELETE FROM {LEGACY} WHERE id = %s"
-    cost = _run(side, query, ((Int4(row[0]),) for row in rows))
+    yield _parts(side, query, ((Int4(row[0]),) for row in rows))
     side.vacuum()
-    return cost
 
 
 # Statements over many rows -----------------------------------------------------------------------
 
 
-def _rolled_back(side: Side, query: str) -> Cost:
-    """Run one large statement, per row; undone, so that every sample meets the same table."""
-    with side.conn.transaction(force_rollback=True), side.conn.cursor() as cursor:
-        with side.clock.lap() as laps:
-            cursor.execute(query)
-        rows = cursor.rowcount
-    side.vacuum()
-    cpu = laps[0].cpu
-    return Cost(laps[0].wall / rows, None if cpu is None else cpu / rows)
+def _rolled_back(side: Side, query: str) -> list[Part]:
+    """Return one large statement, per row; undone, so that every sample meets the same table."""
+
+    def run() -> Cost:
+        with side.conn.transaction(force_rollback=True), side.conn.cursor() as cursor:
+            with side.clock.lap() as laps:
+                cursor.execute(query)
+            rows = cursor.rowcount
+        return laps[0].per(rows)
+
+    return [run]
 
 
 def _bulk_rows(side: Side) -> int:
     return min(BULK_ROWS, side.rows)
 
 
-def _bulk_insert(side: Side, turn: int) -> Cost:
+@contextlib.contextmanager
+def _bulk_insert(side: Side, turn: int) -> Iterator[list[Part]]:
     source = source_rows(_bulk_rows(side), first_line=FIRST_FREE_LINE)
-    return _rolled_back(side, f"INSERT INTO {LEGACY} ({INSERTED}) {source}")
+    yield _rolled_back(side, f"INSERT INTO {LEGACY} ({INSERTED}) {source}")
+    side.vacuum()
 
 
-def _bulk_update(side: Side, turn: int) -> Cost:
-    return _rolled_back(
+@contextlib.contextmanager
+def _bulk_update(side: Side, turn: int) -> Iterator[list[Part]]:
+    yield _rolled_back(
         side,
         f"UPDATE {LEGACY} SET qty = qty % 5 + 1, status = status % 4 + 1"
         f" WHERE id <= {_bulk_rows(side)}",
     )
+    side.vacuum()
 
 
 def operations(rows: int) -> tuple[Operation, ...]:
@@ -168,25 +186,25 @@ def operations(rows: int) -> tuple[Operation, ...]:
         Operation(
             "select-simple",
             "select by key, simple protocol",
-            lambda side, turn: _select(side, turn, simple=True),
+            functools.partial(_select, simple=True),
             writes=False,
         ),
         Operation(
             "select-prepared",
             "select by key, prepared",
-            lambda side, turn: _select(side, turn, simple=False),
+            functools.partial(_select, simple=False),
             writes=False,
         ),
         Operation(
             "range-simple",
             f"range select ({RANGE} rows), simple protocol",
-            lambda side, turn: _range(side, turn, simple=True),
+            functools.partial(_range, simple=True),
             writes=False,
         ),
         Operation(
             "range-prepared",
             f"range select ({RANGE} rows), prepared",
-            lambda side, turn: _range(side, turn, simple=False),
+            functools.partial(_range, simple=False),
             writes=False,
         ),
         Operation("insert", "single-row insert, prepared", _insert),

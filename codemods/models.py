@@ -536,6 +536,8 @@ class Models:
                     self._text_call(plan, arg.value)
         elif construct == "ForeignKeyConstraint" and plain:
             self._column_names(plan, list(_items(plain[0])))
+            for item in _items(plain[1]) if len(plain) > 1 else ():
+                self._reference(item)
         elif construct == "CheckConstraint" and plain:
             self._expression(plan, plain[0])
         for arg in call.args:

@@ -177,10 +177,15 @@ def unexpand(
 def copy(
     name: Name,
     execute: Execute = False,
-    batch_size: Annotated[int, typer.Option(help="Rows in one transaction.", min=1)] = 5_000,
+    batch_size: Annotated[
+        int, typer.Option(help="Rows in one transaction.", min=1)
+    ] = CopyOptions.batch_size,
     throttle: Annotated[
         float | None, typer.Option(help="Rows per second at most.", min=0.001)
     ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for transactions that do not see the copy.")
+    ] = CopyOptions.patience,
     lock_timeout: LockTimeout = LockPolicy.timeout_ms,
     max_attempts: MaxAttempts = LockPolicy.max_attempts,
     as_json: AsJson = False,
@@ -190,7 +195,8 @@ def copy(
 
     Example: `compat copy order_line_items --execute --throttle 20000`
     """
-    options = CopyOptions(batch_size, throttle, LockPolicy(lock_timeout, max_attempts))
+    policy = LockPolicy(lock_timeout, max_attempts)
+    options = CopyOptions(batch_size, throttle, patience, policy)
     with reporting_errors(), user_errors(), connect(url, purpose="copy") as conn:
         if not execute:
             coming = forecast(conn, name, options)

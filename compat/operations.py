@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
 
+from compat import state
 from compat.compile import swap
 from compat.compile.install import install, installed
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
 from compat.run.retry import RETRYABLE, LockPolicy, again
+from compat.run.steps import check_tables, check_values
 
 log = logging.getLogger("alembic.runtime.migration")
 
@@ -37,8 +39,10 @@ class CompatOperation(MigrateOperation):
     operation: ClassVar[str]
     reverse_class: ClassVar[type[CompatOperation]]
     compile: ClassVar[Compiler]
-    pending: ClassVar[frozenset[str]]
-    """Phases in which the step is still to be done; an unknown mapping counts as such."""
+    done: ClassVar[frozenset[str | None]]
+    """Phases in which the step has been done already; None stands for an unknown mapping.
+
+    In all others the step runs, and its SQL refuses the phases from which it cannot start."""
     makes_view: ClassVar[bool | None] = None
     """True when the step makes the standby view, False when it drops it."""
 
@@ -59,7 +63,7 @@ class CompatOperation(MigrateOperation):
         return type(self).compile(self.mapping)
 
 
-def _register(name: str, compile: Compiler, *pending: str) -> type[CompatOperation]:
+def _register(name: str, compile: Compiler, *done: str | None) -> type[CompatOperation]:
     """Make `op.<name>(mapping)` and return its class."""
 
     def invoke(
@@ -76,7 +80,7 @@ def _register(name: str, compile: Compiler, *pending: str) -> type[CompatOperati
     members = {
         "operation": name,
         "compile": staticmethod(compile),
-        "pending": frozenset(pending),
+        "done": frozenset(done),
         "__doc__": f"op.{name}(mapping): see compat.compile.swap.{name}.",
         name: classmethod(invoke),
     }
@@ -104,11 +108,15 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
             _emit(operations, _under_lock_timeout(statements, operation.lock_timeout))
 
     try:
+        _require_transaction(connection, operation)
         if connection.execute(sa.text(installed())).first() is None:
             _emit(operations, install())
+        _lock(connection, operation.mapping)
         if not _is_pending(connection, operation):
             log.info("%s of %s was done already", operation.operation, operation.mapping.name)
             return
+        if operation.operation == "create_sync":
+            _check(connection, operation.mapping)
         again(attempt, policy, _is_retryable, lambda n, why: log.info("attempt %d: %s", n, why))
     except CompatError as error:
         raise CommandError(str(error)) from error
@@ -117,11 +125,44 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
 
 
 def _under_lock_timeout(statements: list[str], milliseconds: int) -> list[str]:
+    # Afterwards the value is what it was, which is the default's only where nobody has set it.
     return [
+        "SELECT set_config('compat.lock_timeout', current_setting('lock_timeout'), true)",
         f"SET LOCAL lock_timeout = '{milliseconds}ms'",
         *statements,
-        "SET LOCAL lock_timeout TO DEFAULT",
+        "SELECT set_config('lock_timeout', current_setting('compat.lock_timeout'), true)",
     ]
+
+
+def _require_transaction(connection: sa.Connection, operation: CompatOperation) -> None:
+    driver = connection.connection.driver_connection
+    if getattr(driver, "autocommit", False):
+        raise StateError(
+            f"{operation.operation} of {operation.mapping.name!r} must be one transaction, and "
+            "this connection commits each statement by itself",
+            "call it outside of autocommit_block(), on a connection that is not in AUTOCOMMIT",
+        )
+
+
+def _lock(connection: sa.Connection, mapping: Mapping) -> None:
+    """Keep the command line out until the revision's transaction ends.
+
+    :raises StateError: a command is at work
+    """
+    key = sa.func.hashtextextended(state.LOCK_PREFIX + mapping.name, 0)
+    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key))):
+        raise state.busy(mapping.name)
+
+
+def _check(connection: sa.Connection, mapping: Mapping) -> None:
+    """Refuse what `compat expand` refuses, where the driver is the one that the run uses.
+
+    Otherwise a row that the mapping cannot carry over would fail in the hands of a client.
+    """
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection):
+        check_tables(driver, mapping)
+        check_values(driver, mapping)
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -154,11 +195,18 @@ def _is_pending(connection: sa.Connection, operation: CompatOperation) -> bool:
             f"holds (fingerprints {mapping.fingerprint[:12]} and {row.fingerprint[:12]})",
             "a mapping must not be edited after its expand; restore it, or downgrade first",
         )
-    if operation.makes_view is not None:
-        is_there = connection.scalar(sa.select(sa.func.to_regclass(mapping.standby))) is not None
-        past_cutover = row is not None and row.phase in ("cutover", "contracted")
-        return not past_cutover and is_there is not operation.makes_view
-    return row is None or row.phase in operation.pending
+    phase = None if row is None else row.phase
+    if operation.makes_view is None:
+        return phase not in operation.done
+    if phase in _AFTER_CUTOVER:
+        if not operation.makes_view:
+            raise StateError(
+                f"the view of {mapping.name!r} is in use: the migration is {phase}",
+                f"take that back first (`compat status {mapping.name}`)",
+            )
+        return False
+    is_there = connection.scalar(sa.select(sa.func.to_regclass(mapping.standby))) is not None
+    return is_there is not operation.makes_view
 
 
 def _emit(operations: Operations, statements: Iterable[str]) -> None:
@@ -168,15 +216,16 @@ def _emit(operations: Operations, statements: Iterable[str]) -> None:
 
 
 _BEFORE_CUTOVER = ("expanded", "copying", "copied")
+_AFTER_CUTOVER = ("cutover", "contracted")
 
-CreateSyncOp = _register("create_sync", swap.create_sync)
-DropSyncOp = _register("drop_sync", swap.drop_sync, *_BEFORE_CUTOVER)
+CreateSyncOp = _register("create_sync", swap.create_sync, *_BEFORE_CUTOVER, *_AFTER_CUTOVER)
+DropSyncOp = _register("drop_sync", swap.drop_sync, None)
 CreateCompatViewOp = _register("create_compat_view", swap.create_compat_view)
 DropCompatViewOp = _register("drop_compat_view", swap.drop_compat_view)
-CutoverOp = _register("cutover", swap.cutover, *_BEFORE_CUTOVER)
-UncutoverOp = _register("uncutover", swap.uncutover, "cutover")
-ContractOp = _register("contract", swap.contract, *_BEFORE_CUTOVER, "cutover")
-UncontractOp = _register("uncontract", swap.uncontract, "contracted")
+CutoverOp = _register("cutover", swap.cutover, *_AFTER_CUTOVER)
+UncutoverOp = _register("uncutover", swap.uncutover, None, *_BEFORE_CUTOVER)
+ContractOp = _register("contract", swap.contract, "contracted")
+UncontractOp = _register("uncontract", swap.uncontract, *_BEFORE_CUTOVER, "cutover")
 
 CreateCompatViewOp.makes_view, DropCompatViewOp.makes_view = True, False
 

@@ -17,7 +17,7 @@ from compat.tables import Table
 IMPORTS = "from compat import rules, tables\nfrom compat.mapping import Fill, Mapping"
 """What the rendered source needs to have imported."""
 
-_WIDTH = 96
+_WIDTH = 100
 _POSITIONAL = {"legacy", "target", "schema", "name", "type", "kind", "value", "unit", "pairs"}
 
 
@@ -57,14 +57,15 @@ def _imports(body: str) -> str:
     return IMPORTS if "Fill(" in body else IMPORTS.replace("Fill, ", "")
 
 
-def _render(value: Any, indent: int) -> str:
+def _render(value: Any, indent: int, prefix: str = "") -> str:
     if isinstance(value, tuple):
-        return _layout("(", [_render(item, indent + 4) for item in value], ")", indent, True)
+        parts = [_render(item, indent + 4) for item in value]
+        return _layout(prefix + "(", parts, ")", indent, True)
     if isinstance(value, Decimal):
         whole = value == value.to_integral_value()
-        return str(int(value)) if whole else repr(str(value))
+        return prefix + (str(int(value)) if whole else repr(str(value)))
     if not is_dataclass(value) or isinstance(value, type):
-        return _string(value, indent) if isinstance(value, str) else repr(value)
+        return prefix + (_string(value, indent) if isinstance(value, str) else repr(value))
     arguments, positional = [], True
     for field in fields(value):
         item = getattr(value, field.name)
@@ -72,15 +73,15 @@ def _render(value: Any, indent: int) -> str:
             positional = False  # what follows a left-out argument needs its name
             continue
         positional = positional and field.name in _POSITIONAL
-        prefix = "" if positional else f"{field.name}="
-        arguments.append(prefix + _render(item, indent + 4))
-    return _layout(_constructor(type(value)) + "(", arguments, ")", indent, False)
+        keyword = "" if positional else f"{field.name}="
+        arguments.append(_render(item, indent + 4, keyword))
+    return _layout(prefix + _constructor(type(value)) + "(", arguments, ")", indent, False)
 
 
 def _layout(head: str, parts: list[str], tail: str, indent: int, is_tuple: bool) -> str:
     comma = "," if is_tuple and len(parts) == 1 else ""
     flat = head + ", ".join(parts) + comma + tail
-    if len(flat) + indent <= _WIDTH and "\n" not in flat:
+    if len(flat) + indent < _WIDTH and "\n" not in flat:  # a comma follows
         return flat
     pad = " " * (indent + 4)
     return head + "".join(f"\n{pad}{part}," for part in parts) + f"\n{' ' * indent}{tail}"

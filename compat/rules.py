@@ -11,13 +11,18 @@ from dataclasses import dataclass as plain_dataclass
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt
 from pydantic.dataclasses import dataclass
 
 from compat import sqltypes
 from compat.names import ident, literal
 from compat.tables import STRICT, Table
 from compat.tables import Column as TableColumn
+
+
+def _shortest(factor: Decimal | int) -> Decimal | int:
+    """Equal factors give equal documents."""
+    return int(factor) if factor == int(factor) else Decimal(factor).normalize()
 
 
 def _decimal_as_text(value: object) -> object:
@@ -254,7 +259,7 @@ class Cast(Converting):
 
     legacy: str
     target: str
-    factor: Decimal | int | None = None
+    factor: Annotated[Decimal | int, AfterValidator(_shortest)] | None = None
     timezone: str | None = None
     keep: str | None = None
     rule: Literal["cast"] = "cast"

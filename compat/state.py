@@ -17,6 +17,9 @@ from compat.connection import Connection
 from compat.errors import StateError
 from compat.mapping import Mapping
 
+LOCK_PREFIX = "compat "
+"""What is hashed for a migration's advisory lock: this and the mapping's name."""
+
 Phase = Literal["expanded", "copying", "copied", "cutover", "contracted"]
 
 
@@ -121,13 +124,18 @@ def lock(conn: Connection, name: str) -> None:
     :raises StateError: another command holds it
     """
     row = conn.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended('compat ' || %s, 0))", [name]
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [LOCK_PREFIX + name]
     ).fetchone()
     if row != (True,):
-        raise StateError(
-            f"another command is working on {name!r} right now",
-            "wait for it, or look for application_name 'compat …' in pg_stat_activity",
-        )
+        raise busy(name)
+
+
+def busy(name: str) -> StateError:
+    """Return the error of who finds the advisory lock of a migration taken."""
+    return StateError(
+        f"another command is working on {name!r} right now",
+        "wait for it, or look for application_name 'compat …' in pg_stat_activity",
+    )
 
 
 def _stored(row: dict[str, Any]) -> Stored:

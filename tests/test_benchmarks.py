@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Cost, Ratio, Result, interleave, ratio
+from benchmarks.measure import Cost, Part, Ratio, Result, interleave, ratio
 from benchmarks.report import Aim, Section
 from compat.database import Database
 from tests import repository
@@ -56,15 +58,20 @@ def test_unknown_name_is_refused_with_the_names_that_exist() -> None:
     assert "bulk-update" in done.stderr
 
 
-def test_sides_take_turns_and_the_direction_alternates() -> None:
+def test_sides_take_turns_piece_by_piece_and_the_direction_alternates() -> None:
     order: list[str] = []
 
-    def sample(side: str, turn: int) -> Cost:
-        order.append(side)
-        return Cost(1, None)
+    @contextlib.contextmanager
+    def sample(side: str, turn: int) -> Iterator[list[Part]]:
+        def run() -> Cost:
+            order.append(side)
+            return Cost(1, None)
 
-    assert [len(costs) for costs in interleave(["a", "b"], sample, 3)] == [3, 3]
-    assert "".join(order) == "abbaab"
+        yield [run] * 3
+        order.append("|")
+
+    assert [len(costs) for costs in interleave(["a", "b"], sample, 2)] == [6, 6]
+    assert "".join(order) == "abbaab||baabba||"
 
 
 def test_ratio_is_the_median_of_the_turns_and_falls_back_to_the_wall_clock() -> None:

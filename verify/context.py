@@ -67,6 +67,15 @@ class Context:
         return catalog.find_exact(self.conn, schema, name)
 
 
+class Disturbed(Exception):
+    """A live application got in the way: the probes can be made again on a new snapshot."""
+
+    def __init__(self, reason: str, *, is_lock: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_lock = is_lock
+
+
 def shown(value: str | None, width: int = 60) -> str:
     """Return a value as people read it: quoted, on one line, without control characters."""
     if value is None:

@@ -16,9 +16,10 @@ from psycopg.pq import TransactionStatus
 from compat import state
 from compat.connection import Connection
 from compat.errors import CompatError, StateError
+from compat.names import literal
 from compat.state import Stored
 from verify.checks import contents, counts, structure
-from verify.context import Context
+from verify.context import Context, Disturbed
 from verify.probes import check as probes
 from verify.report import Finding, MappingReport, Report, Result, does_not_hold, holds, not_run
 
@@ -42,6 +43,9 @@ CHECKS = (
     Check(probes.NAME, probes.check, shares_snapshot=False),
 )
 NAMES = tuple(check.name for check in CHECKS)
+
+# How often a check starts again when the rows that it tried were changed meanwhile.
+_ATTEMPTS = 3
 
 # A reader waits for no more than an exclusive lock, which a cutover holds for milliseconds.
 _READ_LOCK_TIMEOUT = "5s"
@@ -164,30 +168,47 @@ class _Mapping:
         inside = [check for check in wanted if check.shares_snapshot]
         done: dict[str, Result] = {}
         if inside:
-            with self._snapshot(stored):
+            with self._snapshot(stored, "READ ONLY"):
                 for check in inside:
                     done[check.name] = self._one(check, context)
         for check in outside:
-            done[check.name] = self._one(check, context)
+            done[check.name] = self._alone(check, context)
         yield from (done[check.name] for check in wanted)
 
     @contextmanager
-    def _snapshot(self, stored: Stored) -> Iterator[None]:
-        """Open the one snapshot, with the relations locked against a change of phase."""
+    def _snapshot(self, stored: Stored, access: str) -> Iterator[None]:
+        """Open one snapshot, undone at the end; the relations are locked against a change of phase.
+
+        :param access: READ ONLY or READ WRITE
+        """
         with self.conn.transaction(force_rollback=True):
-            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            if access == "READ ONLY":
+                self.conn.execute("SET TRANSACTION READ ONLY")
+            for setting, value in _SETTINGS.items():
+                self.conn.execute(f"SET LOCAL {setting} = {literal(value)}")
             relations = (stored.legacy_sql, stored.view_sql, stored.mapping.target.sql)
             try:
-                with self.conn.transaction():  # takes no snapshot yet
-                    self.conn.execute(f"SET LOCAL lock_timeout = '{_READ_LOCK_TIMEOUT}'")
-                    self.conn.execute(
-                        f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE"
-                    )
+                with self.conn.transaction():  # none of this takes the snapshot
+                    self.conn.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             except psycopg.Error as error:
                 _raise_if_lost(error)  # whatever is missing, the checks will say
             if state.load(self.conn, self.name).phase != stored.phase:
                 raise _PhaseChanged
             yield
+
+    def _alone(self, check: Check, context: Context) -> Result:
+        """Make a check in a transaction of its own, again when live applications get in the way."""
+        started = time.monotonic()
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._snapshot(context.stored, "READ WRITE"):
+                    result = self._one(check, context)
+                    break
+            except Disturbed as error:
+                what = "locked" if error.is_lock else "the sampled rows keep changing"
+                result = not_run(check.name, f"{what}: {error.reason}")
+        return replace(result, seconds=time.monotonic() - started)
 
     def _one(self, check: Check, context: Context) -> Result:
         if self.on_start is not None:
@@ -195,12 +216,6 @@ class _Mapping:
         started = time.monotonic()
         try:
             with self.conn.transaction(force_rollback=True):
-                if not check.shares_snapshot:
-                    self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                for setting, value in _SETTINGS.items():
-                    self.conn.execute(
-                        "SELECT pg_catalog.set_config(%s, %s, true)", [setting, value]
-                    )
                 result = check.function(context)
         except psycopg.Error as error:
             result = _refused(check.name, error)
@@ -208,7 +223,9 @@ class _Mapping:
 
 
 def _raise_if_lost(error: psycopg.Error) -> None:
-    if error.sqlstate is None or error.sqlstate[:2] in ("08", "57") and error.sqlstate != "57014":
+    """Raise what means that there is no connection any more (57014 is a cancelled statement)."""
+    sqlstate = error.sqlstate
+    if sqlstate is None or (sqlstate[:2] in ("08", "57") and sqlstate != "57014"):
         raise error
 
 

@@ -24,10 +24,12 @@ class CopyOptions:
 
     :param batch_size: rows in one transaction
     :param throttle: rows per second at most, None for as fast as it goes
+    :param patience: seconds to wait, at the end, for transactions that began before it
     """
 
     batch_size: int = 5_000
     throttle: float | None = None
+    patience: float = 60.0
     lock_policy: LockPolicy = field(default_factory=LockPolicy)
 
 
@@ -150,7 +152,7 @@ def copy(
             if ahead > 0:
                 time.sleep(ahead)
 
-    swept = _sweep(conn, mapping, options)
+    swept = _settle(conn, mapping, options)
     conn.execute(f"ANALYZE {mapping.target.sql}")
     with conn.transaction():
         conn.execute(
@@ -196,8 +198,30 @@ def _check_origin(conn: Connection, mapping: Mapping) -> None:
         )
 
 
+def _settle(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
+    """Bring over what the batches passed by, drop what they brought in vain; return the former.
+
+    Passed by: rows that somebody had locked. In vain: rows that were deleted by a transaction whose
+    snapshot is older than their copy, which its sync trigger could not see. Once no such snapshot
+    is left, neither can happen again.
+    """
+    swept = 0
+    while True:
+        _wait_for_older_snapshots(conn, mapping.name, options.patience)
+        in_transaction(
+            conn,
+            lambda conn: conn.execute(compiled.purge(mapping)),
+            options.lock_policy,
+            f"clearing the target of {mapping.name!r}",
+        )
+        found = _sweep(conn, mapping, options)
+        if not found:
+            return swept
+        swept += found
+
+
 def _sweep(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
-    """Copy the rows that were locked when their batch passed; return how many."""
+    """Copy the rows that no batch and no trigger has brought over; return how many."""
     swept, statement = 0, compiled.sweep(mapping)
     while _count(conn, compiled.missing(mapping)):
 
@@ -210,6 +234,36 @@ def _sweep(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
             conn, work, options.lock_policy, f"the last rows of the copy of {mapping.name!r}"
         )
     return swept
+
+
+def _wait_for_older_snapshots(conn: Connection, name: str, patience: float) -> None:
+    """Wait until every transaction that still reads sees what has been copied so far.
+
+    :raises StateError: one of them outlasts our patience; names it
+    """
+    row = conn.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::xid").fetchone()
+    assert row is not None
+    deadline = time.monotonic() + patience
+    while True:
+        older = conn.execute(
+            "SELECT pid, usename, application_name,"
+            " date_trunc('second', clock_timestamp() - xact_start)::text"
+            " FROM pg_catalog.pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND datname = current_database()"
+            " AND pid <> pg_backend_pid() AND age(backend_xmin) > age(%s::text::xid)"
+            " ORDER BY xact_start LIMIT 1",
+            [str(row[0])],
+        ).fetchone()
+        if older is None:
+            return
+        if time.monotonic() > deadline:
+            pid, user, application, age = older
+            raise StateError(
+                f"all rows of {name!r} are copied, but the transaction of pid {pid} ({user}, "
+                f"{application or 'no name'}) has been open for {age} and does not see them",
+                "end that transaction (or wait for it), then run the copy again",
+            )
+        time.sleep(0.05)
 
 
 def _count(conn: Connection, query: str) -> int:

@@ -1,6 +1,6 @@
 """The golden corpus: how its files are written, and the renames that they speak of.
 
-A file holds a title, the text before, the text after (left out when nothing changes) and the report.
+A file holds a title, the text before, the text after (unless nothing changes) and the report.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ HOSTILE = Renames(
     'Order "Lines"; --',
     "public",
     'New "Lines"; --',
-    (ColumnRename("select", "where"), ColumnRename("ключ", "значение"), ColumnRename("plain", "Qty")),
+    (
+        ColumnRename("select", "where"),
+        ColumnRename("ключ", "значение"),
+        ColumnRename("plain", "Qty"),
+    ),
     ("where", "значение", "Qty"),
 )
 
@@ -100,7 +104,11 @@ class Case:
 
     def render(self) -> str:
         """Return the case as its file holds it."""
-        parts = [f"# {self.title}\n# names: {self.names}\n", f"=== before: {self.file}\n", self.before]
+        parts = [
+            f"# {self.title}\n# names: {self.names}\n",
+            f"=== before: {self.file}\n",
+            self.before,
+        ]
         if self.after != self.before:
             parts += ["=== after\n", self.after]
         return "".join([*parts, "=== report\n", self.report])
@@ -136,9 +144,7 @@ def described(report: project.FileReport) -> str:
     for found in report.part.findings:
         line, column = report.position(found.start)
         new = f" → {' '.join(found.new.split())}" if found.new is not None else ""
-        lines.append(
-            ((line, column), f"{found.name}{new}: {found.outcome.value}: {found.reason}")
-        )
+        lines.append(((line, column), f"{found.name}{new}: {found.outcome.value}: {found.reason}"))
     for note in report.part.notes:
         line, column = report.position(note.start)
         lines.append(((line, column), f"{note.name}: check the value: {note.text}"))

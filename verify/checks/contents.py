@@ -61,9 +61,7 @@ def _differences(
     assert row is not None
     missing, extra, *by_column = row
     changed = numbers[2][1] - missing - extra
-    columns = {
-        pair.name: count for pair, count in zip(join.pairs, by_column, strict=True) if count
-    }
+    columns = {pair.name: count for pair, count in zip(join.pairs, by_column, strict=True) if count}
     numbers += [("missing", missing), ("extra", extra), ("changed", changed)]
     numbers += [(f"changed {name}", count) for name, count in columns.items()]
     parts = [
@@ -224,15 +222,11 @@ class _Join:
         differs = pair.differs(pair.of(_LEGACY), pair.of(_VIEW))
         if pair not in self.lossy:
             return differs
-        expected = after_loss(
-            self._mapping, pair.lens, {p.name: p.of(_LEGACY) for p in self.pairs}
-        )
+        expected = after_loss(self._mapping, pair.lens, {p.name: p.of(_LEGACY) for p in self.pairs})
         if expected is None:
             return "false"
         # Evaluated for the few rows that differ, and never for a value that writing refuses.
-        return (
-            f"(CASE WHEN {differs} THEN {pair.differs(expected, pair.of(_VIEW))} ELSE false END)"
-        )
+        return f"(CASE WHEN {differs} THEN {pair.differs(expected, pair.of(_VIEW))} ELSE false END)"
 
 
 def after_loss(mapping: Mapping, lens: Lens, legacy: dict[str, str]) -> str | None:
@@ -252,4 +246,3 @@ def after_loss(mapping: Mapping, lens: Lens, legacy: dict[str, str]) -> str | No
     return (
         f"(SELECT {lens.read(_WRITTEN)} FROM (SELECT {values} FROM (SELECT {columns}) AS l) AS t)"
     )
-

@@ -53,10 +53,15 @@ def check(context: Context) -> Result:
         findings += _triggers(context)
     findings += _functions(context)
     if not findings:
-        return holds(NAME, "view, triggers and functions are as the mapping says", notes=tuple(notes))
+        return holds(
+            NAME, "view, triggers and functions are as the mapping says", notes=tuple(notes)
+        )
     subjects = ", ".join(dict.fromkeys(finding.subject for finding in findings))
     return does_not_hold(
-        NAME, f"{plural(len(findings), 'deviation')}: {subjects}", tuple(findings), notes=tuple(notes)
+        NAME,
+        f"{plural(len(findings), 'deviation')}: {subjects}",
+        tuple(findings),
+        notes=tuple(notes),
     )
 
 
@@ -260,7 +265,8 @@ def _trigger(context: Context, trigger: _Trigger) -> Iterator[Finding]:
     what = "the truncate trigger" if trigger.kind == _TRUNCATE else "the trigger"
     subject = f"{what} of {function} on {trigger.table.sql}"
     rows = context.conn.execute(
-        "SELECT tgname, tgtype::int, tgenabled::text, tgqual IS NOT NULL OR tgattr <> ''::int2vector "
+        "SELECT tgname, tgtype::int, tgenabled::text, "
+        "tgqual IS NOT NULL OR tgattr <> ''::pg_catalog.int2vector "
         "FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
         f"AND tgrelid = {regclass(trigger.table.schema, trigger.table.name)} "
         f"AND tgfoid = pg_catalog.to_regprocedure({literal(function + '()')}) "

@@ -5,46 +5,395 @@ Nothing is left behind but the values that two statements draw from a sequence: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import psycopg
 
-from compat import sqltypes
 from compat.compile.functions import same_target_row
-from compat.connection import Connection
 from compat.names import ident, literal
-from compat.rules import Epoch, Lens, Row
+from compat.rules import Epoch, Flag, Lens, Row
 from verify.checks.contents import after_loss
 from verify.context import Context, plural, shown
 from verify.probes.plan import Plan
-from verify.probes.side import Answer, Disturbed, attempt, disturbed, read
-from verify.probes.statements import Cells, Insert, Probe, Touch, Update, where
+from verify.probes.side import Answer, Side, attempt, read
+from verify.probes.statements import Cells, Delete, Insert, Probe, Touch, Update, where
 from verify.probes.twin import Ground, prepare
-from verify.probes.values import unused
+from verify.probes.values import unused, worth_trying
 from verify.report import Finding, Result, does_not_hold, holds, not_run
 
 NAME = "probes"
 
-_ATTEMPTS = 3
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_UNUSUAL = 99  # the number of a value that no other probe takes
 
 
 def check(context: Context) -> Result:
     """Return whether statements through the view have the effects that the table would show.
 
+    :raises Disturbed: a live application got in the way; a new snapshot may do
     :raises psycopg.Error: the role may not do what is needed, or the view is not there
     """
     reason = _why_not(context)
     if reason is not None:
         return not_run(NAME, reason)
-    for turn in range(1, _ATTEMPTS + 1):
-        try:
-            with attempt(context.conn):
-                return _Trial(context).result()
-        except Disturbed as error:
-            last = error
-            if not error.is_lock and turn < _ATTEMPTS:
-                raise
-    what = "locked" if last.is_lock else "the sampled rows keep changing"
-    return not_run(NAME, f"{what}: {last.reason}")
+    timeout = f"{context.lock_timeout:d}ms"
+    context.conn.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [timeout])
+    # The twin's answer must come at once too, or a deferred constraint would never be asked.
+    context.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    return _Trial(context).result()
+
+
+def _why_not(context: Context) -> str | None:
+    unfinished = context.unfinished
+    if unfinished is not None:
+        return unfinished
+    conn = context.conn
+    if conn.execute("SHOW transaction_read_only").fetchone() == ("on",):
+        return "this connection may only read (a standby, or default_transaction_read_only)"
+    view = f"{literal(context.stored.view_sql)}::pg_catalog.regclass"
+    row = conn.execute(
+        "SELECT current_user::text, "
+        + ", ".join(f"pg_catalog.has_table_privilege({view}, '{name}')" for name in _PRIVILEGES)
+    ).fetchone()
+    assert row is not None
+    lacking = [name for name, held in zip(_PRIVILEGES, row[1:], strict=True) if not held]
+    if lacking:
+        return (
+            f"permission denied: {row[0]} may not {', '.join(lacking)} on {context.stored.view_sql}"
+        )
+    return None
+
+
+class _Trial:
+    """One run of all probes on one snapshot; gathers what differs."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._conn = context.conn
+        self._ground: Ground = prepare(context)
+        self._plan = Plan(context, self._ground)
+        self._lenses = {lens.legacy.name: lens for lens in context.mapping.lenses}
+        self._findings: list[Finding] = []
+        self._notes: list[str] = []
+        self._tried = 0
+        self._drawn = 0
+
+    def result(self) -> Result:
+        """Make all probes and return the verdict."""
+        for probe in self._plan.probes():
+            self._compare(probe)
+        for probe in self._plan.broken_checks():
+            self._compare(probe)
+        if self._ground.samples:
+            self._break_foreign_keys()
+            self._delete_what_is_referred_to()
+            self._look_for_side_effects()
+        notes = [*self._ground.notes, *self._plan.notes, *self._notes]
+        if self._drawn:
+            notes.append(
+                f"{plural(self._drawn, 'value')} drawn from the key's sequence: nextval is not "
+                "rolled back"
+            )
+        numbers = (("statements", self._tried), ("sampled rows", len(self._ground.samples)))
+        more = {"notes": tuple(dict.fromkeys(notes)), "numbers": numbers}
+        if not self._tried:
+            return not_run(NAME, "no statement could be made up for this table", **more)
+        tried = plural(self._tried, "statement")
+        if not self._findings:
+            return holds(NAME, f"{tried} answered alike by view and twin", **more)
+        total = len(self._findings)
+        subjects = len({finding.subject for finding in self._findings})
+        return does_not_hold(
+            NAME,
+            f"{subjects} of {tried} answered differently",
+            tuple(self._findings[: self._context.limit]),
+            total,
+            **more,
+        )
+
+    # -- the same statement on both sides -----------------------------------------------------
+
+    def _compare(self, probe: Probe) -> None:
+        self._tried += 1
+        ground = self._ground
+        keys = [ground.key(row) for row in ground.samples] + list(probe.keys)
+        with attempt(self._conn):
+            seen = ground.view.answer(probe)
+            stored: tuple[Cells, ...] = ()
+            if seen.sqlstate is None:
+                keys += [
+                    ground.key(row) for row in seen.rows if None not in ground.key(row).values()
+                ]
+                stored = ground.view.rows(keys)
+                self._check_currval(probe, seen)
+        if probe.draws:
+            self._drawn += len(probe.statement.rows) if isinstance(probe.statement, Insert) else 0
+        with attempt(self._conn):
+            right = ground.twin.answer(probe, self._given(probe, seen))
+            expected = ground.twin.rows(None) if right.sqlstate is None else ()
+        if not self._answers_agree(probe, right, seen):
+            return
+        in_order = isinstance(probe.statement, Insert)
+        self._rows_agree(probe, "returned", right.rows, seen.rows, in_order=in_order)
+        self._rows_agree(probe, "stored", expected, stored, in_order=False)
+
+    def _given(self, probe: Probe, seen: Answer) -> tuple[Cells, ...]:
+        """Return what the twin takes for generated values: the view's, or some that are unused."""
+        if not probe.draws or not isinstance(probe.statement, Insert):
+            return ()
+        given = []
+        for n in range(len(probe.statement.rows)):
+            row: dict[str, str | None] = {}
+            for name in probe.draws:
+                drawn = seen.rows[n][name] if n < len(seen.rows) else None
+                row[name] = unused(self._lenses[name], 80 + n) if drawn is None else drawn
+            given.append(row)
+        return tuple(given)
+
+    def _check_currval(self, probe: Probe, seen: Answer) -> None:
+        for sequence in self._context.mapping.legacy.sequences:
+            if sequence.column not in probe.draws or not seen.rows:
+                continue
+            answer = self._ground.view.tell(
+                f"SELECT pg_catalog.currval({literal(sequence.sql)})::text AS value"
+            )
+            current = answer.rows[0]["value"] if answer.rows else answer.said
+            returned = seen.rows[-1][sequence.column]
+            if current != returned:
+                self._differ(
+                    "currval",
+                    probe,
+                    f"currval of {sequence.sql} is {current}, the new row has {shown(returned)}",
+                    current,
+                    returned,
+                )
+
+    def _answers_agree(self, probe: Probe, right: Answer, seen: Answer) -> bool:
+        """Return whether rows remain to be compared."""
+        if right.sqlstate != seen.sqlstate:
+            message = f"table: {right.said}; view: {seen.said}"
+            self._differ("sqlstate", probe, message, right.sqlstate, seen.sqlstate)
+            return False
+        if right.sqlstate is not None:
+            self._note_names(right, seen)
+            return False
+        if right.tag != seen.tag:
+            message = f"table: {right.tag}; view: {seen.tag}"
+            self._differ("row count", probe, message, right.tag, seen.tag)
+        if right.types != seen.types:
+            message = "the returned columns have other names or types"
+            self._differ("type", probe, message, ", ".join(right.types), ", ".join(seen.types))
+            return False
+        return True
+
+    def _note_names(self, right: Answer, seen: Answer) -> None:
+        for what, before, after in zip(
+            ("column", "constraint"), right.blame, seen.blame, strict=True
+        ):
+            if before != after:
+                self._notes.append(
+                    f"SQLSTATE {right.sqlstate}: the table names the {what} "
+                    f"{before or 'not at all'}, the view {after or 'not at all'}"
+                )
+
+    def _rows_agree(
+        self,
+        probe: Probe,
+        what: str,
+        right: tuple[Cells, ...],
+        seen: tuple[Cells, ...],
+        *,
+        in_order: bool,
+    ) -> None:
+        if len(right) != len(seen):
+            message = f"{what}: {plural(len(right), 'row')} by the table, {len(seen)} by the view"
+            self._differ(what, probe, message, str(len(right)), str(len(seen)))
+            return
+        if not in_order:
+            right, seen = self._sorted(right), self._sorted(seen)
+        for before, after in zip(right, seen, strict=True):
+            for name, value in before.items():
+                if value == after[name] or self._is_accepted(self._lenses[name], before, after):
+                    continue
+                where_it_is = ", ".join(
+                    f"{key} = {shown(v)}" for key, v in self._ground.key(before).items()
+                )
+                message = (
+                    f"{what}: {name} is {shown(value)} by the table, {shown(after[name])} by the "
+                    f"view ({where_it_is})"
+                )
+                self._differ(what, probe, message, value, after[name])
+
+    def _sorted(self, rows: tuple[Cells, ...]) -> tuple[Cells, ...]:
+        names = self._ground.key_names
+        return tuple(sorted(rows, key=lambda row: [row[name] or "" for name in names]))
+
+    def _is_accepted(self, lens: Lens, before: Cells, after: Cells) -> bool:
+        """Return whether a difference is the loss that the mapping accepts for the column."""
+        if lens.loss is None:
+            return False
+        row = {
+            name: f"{literal(value)}::{self._lenses[name].legacy.type}"
+            for name, value in before.items()
+        }
+        expected = after_loss(self._context.mapping, lens, row)
+        if expected is None:
+            return True
+        answer = self._ground.view.tell(f"SELECT {expected} AS value")
+        return bool(answer.rows) and answer.rows[0]["value"] == after[lens.legacy.name]
+
+    def _differ(
+        self, kind: str, probe: Probe, message: str, expected: str | None, found: str | None
+    ) -> None:
+        sql = shown(probe.statement.sql(self._ground.view.relation), 300)[1:-1]
+        self._findings.append(Finding(kind, probe.title, f"{message}\n{sql}", (), expected, found))
+
+    # -- where a temporary twin cannot answer -------------------------------------------------
+
+    def _break_foreign_keys(self) -> None:
+        """Compare with the legacy table itself: a temporary table has no foreign keys."""
+        ground = self._ground
+        row = (ground.free or ground.samples)[0]
+        for fk in ground.outbound:
+            name = fk.columns[0]
+            value = unused(self._lenses[name], _UNUSUAL)
+            if value is None or fk.relation == ground.view.relation:
+                continue
+            statement = Update(((name, value),), where(ground.key(row)))
+            self._compare_with_table(Probe(f"update {name}, against {fk.name}", statement))
+
+    def _delete_what_is_referred_to(self) -> None:
+        """Compare with the retired table; before the cutover nothing refers to the target yet."""
+        if not self._context.is_cutover:
+            return
+        for fk in self._ground.inbound:
+            if fk.relation == self._ground.view.relation:
+                continue
+            near = ", ".join(
+                f"r.{ident(far)} AS {ident(name)}"
+                for name, far in zip(fk.columns, fk.references, strict=True)
+            )
+            known = " AND ".join(f"r.{ident(far)} IS NOT NULL" for far in fk.references)
+            try:
+                with attempt(self._conn):
+                    rows = read(
+                        self._conn, f"SELECT {near} FROM {fk.relation} AS r WHERE {known} LIMIT 1"
+                    )
+            except psycopg.errors.InsufficientPrivilege as error:
+                self._notes.append(f"{fk.name} was not tried: {error.diag.message_primary}")
+                continue
+            for row in rows:
+                title = f"delete of a row that {fk.relation} refers to"
+                self._compare_with_table(Probe(title, Delete(where(row))))
+
+    def _compare_with_table(self, probe: Probe) -> None:
+        self._tried += 1
+        table = Side(self._conn, self._context.stored.legacy_sql, self._ground.view.columns)
+        with attempt(self._conn):
+            seen = self._ground.view.answer(probe)
+        with attempt(self._conn):
+            right = table.answer(probe)
+        if right.sqlstate == "42501":
+            self._notes.append(f"{probe.title}: not tried on the table: {right.message}")
+            return
+        if right.sqlstate != seen.sqlstate:
+            message = f"table: {right.said}; view: {seen.said}"
+            self._differ("sqlstate", probe, message, right.sqlstate, seen.sqlstate)
+        elif right.tag != seen.tag:
+            message = f"table: {right.tag}; view: {seen.tag}"
+            self._differ("row count", probe, message, right.tag, seen.tag)
+
+    # -- what no legacy client sees -----------------------------------------------------------
+
+    def _look_for_side_effects(self) -> None:
+        """Check that an update leaves alone whatever of the target row it does not name.
+
+        The target first gets what a legacy column cannot show: microseconds, another instant
+        behind a flag.
+        """
+        mapping = self._context.mapping
+        if mapping.target.triggers:
+            self._notes.append(
+                "the target has triggers of its own: side effects were not looked for"
+            )
+            return
+        target = f"{literal(mapping.target.sql)}::pg_catalog.regclass"
+        if self._conn.execute(
+            f"SELECT pg_catalog.has_table_privilege({target}, 'SELECT') "
+            f"AND pg_catalog.has_table_privilege({target}, 'UPDATE')"
+        ).fetchone() != (True,):
+            self._notes.append(
+                f"side effects were not looked for: no rights on {mapping.target.sql}"
+            )
+            return
+        for row in self._rows_with_flags():
+            key = self._ground.key(row)
+            touch = Touch(self._plan.changeable, where(key))
+            self._side_effects_of(Probe("update that changes nothing", touch), key, ())
+        for lens in mapping.lenses:
+            change = self._plan.change_of(lens, self._ground.samples[0])
+            if change is not None:
+                key = self._ground.key(self._ground.samples[0])
+                probe = Probe(f"update {lens.legacy.name}", Update((change,), where(key)))
+                self._side_effects_of(probe, key, lens.targets)
+
+    def _rows_with_flags(self) -> list[Cells]:
+        """Return a few rows; among them, for each flag, one where it is set."""
+        rows = [self._ground.samples[0]]
+        for lens in self._context.mapping.lenses:
+            if isinstance(lens.rule, Flag):
+                on = worth_trying(lens)[0][:1]
+                rows += [r for r in self._ground.samples if (r[lens.legacy.name] or "")[:1] == on][
+                    :1
+                ]
+        return rows
+
+    def _side_effects_of(self, probe: Probe, key: Cells, allowed: tuple[str, ...]) -> None:
+        self._tried += 1
+        with attempt(self._conn):
+            visible = self._ground.view.rows([key])
+            self._enrich(key)
+            if self._ground.view.rows([key]) != visible:
+                return
+            before = self._target_row(key)
+            if self._ground.view.answer(probe).sqlstate is not None:
+                return  # another probe compares errors
+            after = self._target_row(key)
+        for name, value in (before or {}).items():
+            now = None if after is None else after[name]
+            if now != value and name not in allowed:
+                message = (
+                    f"{self._context.mapping.target.sql}.{ident(name)} went from {shown(value)} to "
+                    f"{shown(now)}, though the statement does not name it"
+                )
+                self._differ("side effect", probe, message, value, now)
+
+    def _enrich(self, key: Cells) -> None:
+        assignments = []
+        for lens in self._context.mapping.lenses:
+            if isinstance(lens.rule, Epoch | Flag) and lens.legacy.name not in key:
+                column = ident(lens.targets[0])
+                by = "10 microseconds" if isinstance(lens.rule, Epoch) else "-1 day"
+                assignments.append(f"{column} = {column} + interval '{by}'")
+        if assignments:
+            self._ground.view.tell(
+                f"UPDATE {self._context.mapping.target.sql} AS t SET {', '.join(assignments)} "
+                f"FROM {self._as_row(key)} WHERE {same_target_row(self._context.mapping, _ROW)}"
+            )
+
+    def _target_row(self, key: Cells) -> Cells | None:
+        mapping = self._context.mapping
+        rows = read(
+            self._conn,
+            f"SELECT t.* FROM {mapping.target.sql} AS t, {self._as_row(key)} "
+            f"WHERE {same_target_row(mapping, _ROW)}",
+        )
+        return rows[0] if rows else None
+
+    def _as_row(self, key: Cells) -> str:
+        columns = ", ".join(
+            f"{literal(value)}::{self._lenses[name].legacy.type} AS {ident(name)}"
+            for name, value in key.items()
+        )
+        return f"(SELECT {columns}) AS {_ROW.name}"
+
+
+_ROW = Row("l")

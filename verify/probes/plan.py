@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compat.errors import CompatError
 from compat.names import ident, literal
 from compat.rules import Constant, Expression, Lens, Row
 from compat.tables import Constraint
@@ -62,6 +61,7 @@ class Plan:
                     if re.search(rf'(?<!\w)"?{re.escape(name)}"?(?!\w)', index.definition)
                 )
                 self._unique.append((index.name, named))
+        self.changeable = tuple(lens.legacy.name for lens in self._writable if _is_settable(lens))
         self._unique_columns = {name for _, columns in self._unique for name in columns}
 
     def probes(self) -> Iterator[Probe]:
@@ -125,9 +125,7 @@ class Plan:
         )
 
     def _insert(self, title: str, rows: list[Cells]) -> Probe:
-        names = [
-            lens.legacy.name for lens in self._writable if lens.legacy.identity != "always"
-        ]
+        names = [lens.legacy.name for lens in self._writable if lens.legacy.identity != "always"]
         always = tuple(
             lens.legacy.name for lens in self._writable if lens.legacy.identity == "always"
         )
@@ -206,10 +204,9 @@ class Plan:
         ground = self.ground
         row = (ground.free or ground.samples)[0]
         here = where(ground.key(row))
-        changeable = tuple(lens.legacy.name for lens in self._writable if _is_settable(lens))
         for lens in self._writable:
             yield from self._updates_of(lens, row, here)
-        yield Probe("update that changes nothing", Touch(changeable, here))
+        yield Probe("update that changes nothing", Touch(self.changeable, here))
         fresh = self.fresh_row()
         if fresh is not None:
             absent = where(ground.key(fresh))
@@ -217,7 +214,7 @@ class Plan:
             yield from self._updates_to(fresh, row, here)
         every = where_any(ground.key(sample) for sample in ground.samples)
         yield Probe("update of several rows", Update(self._some_change(row), every))
-        yield Probe("update of several rows that changes nothing", Touch(changeable, every))
+        yield Probe("update of several rows that changes nothing", Touch(self.changeable, every))
         yield Probe(
             "update without RETURNING", Update(self._some_change(row), every, returning=False)
         )
@@ -283,17 +280,26 @@ class Plan:
         if rest:
             yield Probe("update of all columns but the key", Update(rest, here))
 
+    def change_of(self, lens: Lens, row: Cells) -> tuple[str, Value] | None:
+        """Return an assignment of another value to a column that no key restrains, or None."""
+        name = lens.legacy.name
+        if name not in self.changeable or name in self._unique_columns:
+            return None
+        values = [value for value in self._values(lens) if value != row[name]]
+        return (name, values[0]) if values else None
+
     def _some_change(self, row: Cells) -> tuple[tuple[str, Value], ...]:
-        """Return an assignment that every row can take: of a column that nothing else restrains."""
-        restrained = self._unique_columns | self._fk_columns
-        settable = [lens for lens in self._writable if _is_settable(lens)]
-        free = [lens for lens in settable if lens.legacy.name not in restrained] or settable
-        changing = [lens for lens in free if lens.converts] or free
-        if not changing:
-            raise CompatError(f"mapping {self.context.mapping.name!r}: no column can be updated")
-        lens = changing[0]
-        values = [v for v in self._values(lens) if v != row[lens.legacy.name]]
-        return ((lens.legacy.name, values[0] if values else row[lens.legacy.name]),)
+        """Return an assignment that every row can take, of a converted column if there is one."""
+        lenses = sorted(
+            self._writable,
+            key=lambda lens: (lens.legacy.name in self._fk_columns, not lens.converts),
+        )
+        changes = (self.change_of(lens, row) for lens in lenses)
+        found = next((change for change in changes if change is not None), None)
+        if found is None:  # nothing but keys: assign one to itself
+            name = self.changeable[0]
+            return ((name, row[name]),)
+        return (found,)
 
     # -- deletes ----------------------------------------------------------------------------
 
@@ -355,5 +361,3 @@ def _is_key(item: Constraint) -> bool:
 def _is_settable(lens: Lens) -> bool:
     """Return whether an update of the column through the view has an effect to compare."""
     return not isinstance(lens.rule, Constant) and lens.legacy.identity != "always"
-
-

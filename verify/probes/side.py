@@ -13,16 +13,8 @@ import psycopg
 
 from compat.connection import Connection
 from compat.names import idents
+from verify.context import Disturbed
 from verify.probes.statements import Cells, Probe, where_any
-
-
-class Disturbed(Exception):
-    """A live application got in the way: the probes can be made again on a new snapshot."""
-
-    def __init__(self, reason: str, *, is_lock: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_lock = is_lock
 
 
 @dataclass(frozen=True)

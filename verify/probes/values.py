@@ -11,7 +11,7 @@ from compat import sqltypes
 from compat.rules import Cast, Constant, Epoch, Expression, Flag, Lens, Value, ValueMap
 
 _UNICODE = "Grüße, мир — 漢字 😀"
-_AWKWARD = "it's \"quoted\" \\ 100% "
+_AWKWARD = 'it\'s "quoted" \\ 100% '
 
 _BY_TYPE: dict[str, tuple[str, ...]] = {
     "smallint": ("0", "1", "-1", "-32768", "32767", "32768"),

@@ -1,0 +1,201 @@
+"""Bytes: encodings, marks, newlines and modes stay; writing is one step; git's ignored files stay.
+
+Everything here is on a temporary directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codemods import files, project
+from codemods.files import Constants, FileError, Prefilter, SourceFile
+from tests.codemods.cases import NAMES
+
+DEFAULT = NAMES["default"]
+SQL = "SELECT qty FROM order_line_items"
+NEW = "SELECT quantity AS qty FROM order_line_items_v2"
+
+
+def change(path: Path) -> bytes:
+    report = project.run([path], DEFAULT)
+    for file in report.files:
+        files.write(file.file, file.after)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f'A = 1\r\nB = "{SQL}"\r\n', f'A = 1\r\nB = "{NEW}"\r\n'),
+        (f'A = 1\nB = "{SQL}"\r\nC = 2', f'A = 1\nB = "{NEW}"\r\nC = 2'),
+        (f'B = """\r\n{SQL}\r\n"""', f'B = """\r\n{NEW}\r\n"""'),
+        (f'B = "{SQL}"\f\n\tif x', f'B = "{SQL}"\f\n\tif x'),
+    ],
+)
+def test_newlines_stay_as_they_are(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "app.py"
+    path.write_bytes(before.encode())
+    assert change(path) == after.encode()
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_an_inserted_line_has_the_newline_of_its_neighbours(tmp_path: Path, newline: str) -> None:
+    lines = [
+        "from sqlalchemy import Column, Integer",
+        "from sqlalchemy.orm import DeclarativeBase",
+        "class Base(DeclarativeBase): pass",
+        "class Line(Base):",
+        '    __tablename__ = "order_line_items"',
+        "    id = Column(",
+        "        Integer,",
+        "    )",
+        "",
+    ]
+    path = tmp_path / "app.py"
+    path.write_bytes(newline.join(lines).encode())
+    lines[4] = '    __tablename__ = "order_line_items_v2"'
+    lines.insert(6, '        "line_item_id",')
+    assert change(path) == newline.join(lines).encode()
+
+
+def test_latin_1_and_byte_order_marks_stay(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.py"
+    latin.write_bytes(f'# -*- coding: latin-1 -*-\nB = "{SQL}"  # caf\xe9\n'.encode("latin-1"))
+    expected = f'# -*- coding: latin-1 -*-\nB = "{NEW}"  # caf\xe9\n'.encode("latin-1")
+    assert change(latin) == expected
+    marked = tmp_path / "marked.py"
+    marked.write_bytes(b"\xef\xbb\xbf" + f'B = "é {SQL}"\nC = "{SQL}"\n'.encode())
+    assert change(marked) == b"\xef\xbb\xbf" + f'B = "é {SQL}"\nC = "{NEW}"\n'.encode()
+    legacy = tmp_path / "legacy.sql"
+    legacy.write_bytes(f"-- caf\xe9\n{SQL};\n".encode("latin-1"))
+    assert change(legacy) == f"-- caf\xe9\n{NEW};\n".encode("latin-1")
+
+
+def test_a_new_name_that_the_encoding_lacks_leaves_the_file_alone() -> None:
+    text = '# coding: latin-1\nSQL = \'SELECT plain, "select" FROM "Order ""Lines""; --"\'\n'
+    hostile = NAMES["hostile"]
+    renames = hostile.renames[0]
+    from dataclasses import replace
+
+    names = replace(hostile, renames=(replace(renames, target_table="Ж"),))
+    file = SourceFile(Path("app.py"), text.encode("latin-1"), text, "latin-1")
+    (report,) = project.settled([(file, project.analyse(file, names, Constants()))], names)
+    assert report.after == text
+    assert report.part.findings
+
+
+def test_a_file_that_is_no_text_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_bytes(b'B = "\xff order_line_items"\n')
+    report = project.run([tmp_path], DEFAULT)
+    assert [item.path.name for item in report.unread] == ["bad.py"]
+
+
+def test_the_mode_of_a_file_and_a_link_to_it_stay(tmp_path: Path) -> None:
+    real = tmp_path / "real.py"
+    real.write_text(f'B = "{SQL}"\n')
+    real.chmod(0o754)
+    link = tmp_path / "link.py"
+    link.symlink_to(real)
+    change(link)
+    assert link.is_symlink()
+    assert real.read_text() == f'B = "{NEW}"\n'
+    assert stat.S_IMODE(real.stat().st_mode) == 0o754
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.py", "real.py"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(f'B = "{SQL}"\n')
+    (file,) = project.run([path], DEFAULT).files
+
+    def fail(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(FileError, match="No space left"):
+        files.write(file.file, file.after)
+    assert path.read_text() == f'B = "{SQL}"\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["app.py"]
+
+
+def test_a_file_that_changed_in_the_meantime_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text(f'B = "{SQL}"\n')
+    (file,) = project.run([path], DEFAULT).files
+    path.write_text("something else\n")
+    with pytest.raises(FileError, match="changed in the meantime"):
+        files.write(file.file, file.after)
+    assert path.read_text() == "something else\n"
+
+
+def test_files_that_git_ignores_are_left_out_unless_they_are_named(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("build/\n")
+    (tmp_path / "build").mkdir()
+    for name in ("app.py", "build/made.py", "notes.txt"):
+        (tmp_path / name).write_text(f'B = "{SQL}"\n')
+    found = [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path])]
+    assert found == ["app.py"]
+    found = [p.name for p in files.find([tmp_path / "build", tmp_path / "build" / "made.py"])]
+    assert found == ["made.py"]
+
+
+def test_without_git_the_usual_directories_are_skipped(tmp_path: Path) -> None:
+    for name in (".venv/lib.py", "node_modules/x.py", "__pycache__/y.py", "src/app.py", "q.sql"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    found = [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path])]
+    assert found == ["q.sql", "src/app.py"]
+
+
+def test_the_prefilter_lets_pass_whatever_may_name_a_table() -> None:
+    prefilter = Prefilter.of(DEFAULT)
+    assert prefilter.matches(b"... ORDER_LINE_ITEMS ...")
+    assert not prefilter.matches(b"... order_lines ...")
+    hostile = Prefilter.of(NAMES["hostile"])
+    assert hostile.matches(b'"Order ""Lines""; --"')
+    assert hostile.matches(b'"Order \\"Lines\\"; --"')
+
+
+def test_an_inserted_constant_is_read_from_the_module_that_defines_it(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "values.py").write_text('LIVE: str = "total > 0"\nOLD = "NOT deleted"\n')
+    (package / "a.py").write_text(
+        "from . import values\n"
+        'A = f"SELECT qty FROM order_line_items WHERE {values.LIVE}"\n'
+        'B = f"SELECT qty FROM order_line_items WHERE {values.OLD}"\n'
+        'C = f"SELECT qty FROM order_line_items WHERE {values.NONE}"\n'
+    )
+    (package / "b.py").write_text(
+        'from shop.values import LIVE\nA = f"SELECT qty FROM order_line_items WHERE {LIVE}"\n'
+    )
+    report = project.run([tmp_path], DEFAULT)
+    after = {file.path.name: file.after for file in report.files}
+    assert after["a.py"].count("order_line_items_v2") == 1
+    assert after["b.py"].count("order_line_items_v2") == 1
+
+
+def test_foreign_keys_follow_a_definition_in_another_file(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(
+        "import sqlalchemy as sa\n"
+        "t = sa.Table('order_line_items', sa.MetaData(), sa.Column('id', sa.Integer))\n"
+    )
+    (tmp_path / "other.py").write_text(
+        "import sqlalchemy as sa\nc = sa.Column(sa.ForeignKey('order_line_items.id'))\n"
+    )
+    after = {f.path.name: f.after for f in project.run([tmp_path], DEFAULT).files}
+    assert "ForeignKey('order_line_items_v2.id')" in after["other.py"]
+    # Rewritten in another run, or by hand: the definition still tells.
+    (tmp_path / "models.py").write_text(after["models.py"])
+    again = {f.path.name: f.after for f in project.run([tmp_path], DEFAULT).files}
+    assert again["other.py"] == after["other.py"]

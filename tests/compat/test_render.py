@@ -1,0 +1,107 @@
+"""A mapping as Python source: it evaluates to an equal mapping, and reads like written by hand.
+
+Revisions that autogenerate writes hold it, so that they work without anything else.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+
+from compat import rules
+from compat.mapping import Mapping, load
+from compat.render import IMPORTS, render, render_module
+from tests.compat.strategies import mappings, pure
+from tests.compat.test_mapping import STATUS, Column, one_column
+
+
+def evaluate(source: str) -> Any:
+    namespace: dict[str, Any] = {}
+    exec(IMPORTS, namespace)
+    return eval(source, namespace)
+
+
+@pure
+@given(mappings())
+def test_the_rendered_expression_evaluates_to_an_equal_mapping(original: Mapping) -> None:
+    read = evaluate(render(original))
+    assert read == original
+    assert read.fingerprint == original.fingerprint
+
+
+@pure
+@given(mappings())
+def test_indentation_changes_the_layout_only(original: Mapping) -> None:
+    assert evaluate(render(original, indent=8)) == original
+
+
+def test_decimals_survive_as_factors_and_as_mapped_values() -> None:
+    for rule, kind, target in (
+        (rules.Cast("a", "b", factor=Decimal("0.01")), "integer", "numeric(12,2)"),
+        (rules.ValueMap("a", "b", ((Decimal("1.50"), "x"),)), "numeric(4,2)", "text"),
+    ):
+        found = one_column(kind, target, rule)
+        assert evaluate(render(found)) == found
+
+
+def test_a_short_mapping_reads_as_a_person_would_write_it() -> None:
+    found = one_column("integer", "text", STATUS, accept=("a",))
+    assert render(found) == GOLDEN.strip()
+
+
+GOLDEN = """
+Mapping(
+    "lines",
+    tables.Table(
+        "public",
+        "old",
+        columns=(tables.Column("id", "integer", False), tables.Column("a", "integer")),
+        constraints=(
+            tables.Constraint("old_pkey", "primary_key", columns=("id",), "PRIMARY KEY (id)"),
+        ),
+    ),
+    tables.Table(
+        "public",
+        "new",
+        columns=(tables.Column("key", "integer", False), tables.Column("b", "text")),
+        constraints=(
+            tables.Constraint("new_pkey", "primary_key", columns=("key",), "PRIMARY KEY (key)"),
+        ),
+    ),
+    rules=(rules.Column("id", "key"), rules.ValueMap("a", "b", ((1, "one"), (2, "two")))),
+    accept=("a",),
+)
+"""
+
+
+def test_a_long_line_is_broken_and_a_short_one_is_not() -> None:
+    source = render(
+        one_column("integer", "text", STATUS, *[Column(f"c{n}", "text") for n in "xyz"])
+    )
+    assert max(map(len, source.splitlines())) <= 100
+    assert '            tables.Column("cx", "text"),\n' in source
+
+
+@settings(pure, max_examples=5)
+@given(mappings())
+def test_a_rendered_module_loads_again(tmp_path_factory: Any, original: Mapping) -> None:
+    path = tmp_path_factory.mktemp("rendered") / "m.py"
+    path.write_text(render_module(original, note="drafted\nby hand"), encoding="utf-8")
+    assert load(str(path)) == original
+
+
+def test_a_rendered_module_is_as_the_formatter_and_the_linter_want_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    found = one_column("text", "numeric(9,2)", rules.Cast("a", "b"), accept=("a",))
+    path.write_text(render_module(found, note="drafted"), encoding="utf-8")
+    for command in ("format --check", "check --select E,F,W,I"):
+        arguments = [sys.executable, "-m", "ruff", *command.split(), "--isolated"]
+        done = subprocess.run(
+            [*arguments, "--line-length", "100", str(path)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,86 @@
+"""The documentation is true: its commands run, and it names what there is.
+
+The guide is executed as it stands, block by block, on one database.
+"""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import op
+
+from compat import rules
+from tests.repository import ROOT
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+COMMANDS = ("compat", "compat-verify", "compat-codemod", "alembic", "python", "make")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+
+
+def run(command: str, url: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in the checkout as a user with an activated environment would."""
+    environment = dict(os.environ, DATABASE_URL=url)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment.pop("COMPAT_DATABASE_URL", None)
+    return subprocess.run(
+        ["sh", "-euc", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_command_of_the_guide_runs_in_the_order_in_which_it_stands(url: str) -> None:
+    commands = [
+        line for block in blocks(ROOT / "docs" / "guide.md", "sh") for line in block.splitlines()
+    ]
+    assert len(commands) > 15
+    for command in commands:
+        finished = run(command, url)
+        assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
+
+
+def test_every_compat_command_in_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    named = set(re.findall(r"^compat ([a-z]+)", text, re.M))
+    assert {"draft", "plan", "copy", "cutover", "rollback", "contract"} <= named
+    for command in named:
+        finished = run(f"compat {command} --help", "")
+        assert finished.returncode == 0, finished.stderr
+        assert "Example" in finished.stdout
+
+
+def test_the_mapping_page_describes_every_rule() -> None:
+    text = (ROOT / "docs" / "mapping.md").read_text("utf-8")
+    made = {
+        name
+        for name, value in vars(rules).items()
+        if inspect.isclass(value)
+        and issubclass(value, rules.Rule)
+        and hasattr(value, "__pydantic_fields__")
+    }
+    assert len(made) == 7
+    assert {name for name in made if f"rules.{name}(" not in text} == set()
+
+
+def test_the_alembic_page_names_only_operations_that_exist() -> None:
+    text = (ROOT / "docs" / "alembic.md").read_text("utf-8")
+    named = set(re.findall(r"\bop\.([a-z_]+)\(", text))
+    assert {"create_sync", "cutover", "contract", "uncontract"} <= named
+    assert {name for name in named if not hasattr(op, name)} == set()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=lambda path: path.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
