@@ -59,6 +59,7 @@ def command(
         str | None,
         typer.Option(
             "--url",
+            envvar="COMPAT_DATABASE_URL",
             "-u",
             help="Database: its mappings if no --mapping is given, and what columns its other"
             " tables have.",

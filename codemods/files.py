@@ -111,9 +111,10 @@ class Prefilter:
         needles: set[bytes] = set()
         for name in (*names.tables, *names.targets):
             # Quotes and backslashes are spelled in several ways; the longest piece without stays.
-            piece = max(re.findall(r"[^\"'\\]+", name) or [""], key=len).lower()
-            needles.add(piece.encode())
-            needles.add(piece.encode("latin-1", "ignore"))
+            piece = max(re.findall(r"[^\"'\\]+", name) or [""], key=len)
+            for spelled in (piece, piece.lower(), piece.upper()):
+                needles.add(spelled.encode().lower())
+                needles.add(spelled.encode("latin-1", "ignore").lower())
         return Prefilter(tuple(sorted(needles)))
 
     def matches(self, data: bytes) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import libcst as cst
 
@@ -17,10 +16,8 @@ from codemods.edits import Edit
 from codemods.findings import Finding, Note, Outcome
 from codemods.literals import Text
 from codemods.renames import ColumnRename, Names, Renames
+from codemods.strings import Strings, placed
 from codemods.tree import Tree, dotted_source
-
-if TYPE_CHECKING:
-    from codemods.python import Strings
 
 COLUMNS = frozenset(("Column", "mapped_column"))
 WRAPPERS = frozenset(("deferred", "column_property"))
@@ -66,7 +63,7 @@ class Models:
         self.imported: Part | None = None
 
     def work(self) -> None:
-        for node in self.tree.nodes:
+        for node in self.tree.of(cst.ClassDef, cst.Call):
             if isinstance(node, cst.ClassDef):
                 self._class(node)
             elif isinstance(node, cst.Call):
@@ -409,7 +406,7 @@ class Models:
             return None
         if any(star == "sqlalchemy.orm" for star in scope.stars):
             return "mapped_column"
-        for node in self.tree.nodes:
+        for node in self.tree.of(cst.ImportFrom):
             if not isinstance(node, cst.ImportFrom) or isinstance(node.names, cst.ImportStar):
                 continue
             line = self.tree.parent(node)
@@ -471,7 +468,7 @@ class Models:
             return True
         if not isinstance(base, cst.Name) or base.value in seen:
             return False
-        for node in self.tree.nodes:
+        for node in self.tree.of(cst.ClassDef, cst.Assign):
             if isinstance(node, cst.ClassDef) and node.name.value == base.value:
                 has_columns = any(
                     (isinstance(n, cst.Call) and self.tree.scope.construct(n.func) in COLUMNS)
@@ -591,8 +588,6 @@ class Models:
             self._text_call(plan, node)
         if text is None or plan.is_target or not self.names.find(text.value):
             return
-        from codemods.python import placed
-
         plan.seen.add(node)
         result = sql.rewrite_expression(text.value, self.names, plan.renames)
         part = placed(text, result)

@@ -186,7 +186,7 @@ def _report(
     reason = None
     if file.encode(after) is None:
         reason = f"a new name cannot be written in {file.encoding}"
-    elif file.path.suffix != ".sql" and _is_python(file.text) and not _is_python(after):
+    elif after != file.text and file.path.suffix != ".sql" and _breaks(file.text, after):
         reason = "the file would no longer be valid Python"
     if reason is not None:
         part = part.left(f"left as it is: {reason}")
@@ -201,6 +201,10 @@ def _scoped(text: str, part: Part, names: Names) -> Part:
     findings: tuple[Finding, ...] = tuple(f for f in part.findings if f.kind == "derived")
     notes: tuple[Note, ...] = part.notes if names.mentions_target(text) else ()
     return replace(part, findings=findings, notes=notes)
+
+
+def _breaks(before: str, after: str) -> bool:
+    return not _is_python(after) and _is_python(before)
 
 
 def _is_python(text: str) -> bool:

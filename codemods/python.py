@@ -6,21 +6,17 @@ Every hit of a legacy name in names, strings and comments ends as a finding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import libcst as cst
 
-from codemods import context, literals, sql
+from codemods import context, sql
 from codemods.analysis import Analysis, Definition, Part, Pending, joined
-from codemods.edits import Edit
 from codemods.findings import Finding, Note, Outcome
 from codemods.literals import Text
 from codemods.models import Models
 from codemods.renames import NameHit, Names
+from codemods.strings import Lookup, Strings, placed
 from codemods.tree import NotPython, Tree, parse
-
-Lookup = Callable[[str], "str | None"]
-"""Gives the text of a constant by the dotted name of what was imported."""
 
 
 def analyse(source: str, names: Names, lookup: Lookup = lambda origin: None) -> Analysis:
@@ -41,32 +37,6 @@ def unreadable(source: str, names: Names, reason: str) -> Analysis:
         Finding(h.start, h.end, h.name, h.kind, Outcome.LOOK, reason) for h in names.find(source)
     )
     return Analysis(Part(findings=findings), problem=reason)
-
-
-class Strings:
-    """The string expressions of a module, read once when somebody asks."""
-
-    def __init__(self, tree: Tree, lookup: Lookup) -> None:
-        self.tree = tree
-        self.lookup = lookup
-        self.known: dict[cst.CSTNode, Text | None] = {}
-
-    def text(self, node: cst.CSTNode) -> Text | None:
-        """Return the meaning of a node that is a string, else None."""
-        if not isinstance(node, context.STRINGS):
-            return None
-        if node not in self.known:
-            self.known[node] = literals.read(node, self.tree.source, self.tree.span, self.constant)
-        return self.known[node]
-
-    def constant(self, node: cst.BaseExpression) -> str | None:
-        """Return the text that an expression stands for, if it is a constant."""
-        scope = self.tree.scope
-        if isinstance(node, cst.Name) and (value := scope.constants.get(node.value)) is not None:
-            text = self.text(value)
-            return None if text is None or text.holes else text.value
-        origin = scope.dotted(node)
-        return self.lookup(origin) if origin is not None else None
 
 
 class _Module:
@@ -90,7 +60,7 @@ class _Module:
         self.pending += models.pending
         self.done |= models.done
         definitions: Sequence[Definition] = models.definitions
-        for node in self.tree.nodes:
+        for node in self.tree.of(cst.Name, cst.Comment, *context.STRINGS):
             if node in self.done:
                 continue
             if isinstance(node, cst.Name):
@@ -104,11 +74,11 @@ class _Module:
     def _is_revision(self) -> bool:
         return {"revision", "down_revision"} <= self.tree.scope.bound and any(
             isinstance(node, cst.FunctionDef) and node.name.value == "upgrade"
-            for node in self.tree.nodes
+            for node in self.tree.of(cst.FunctionDef)
         )
 
     def _all_unrelated(self, reason: str) -> None:
-        for node in self.tree.nodes:
+        for node in self.tree.of(cst.Name, cst.Comment, *context.STRINGS):
             hits: Iterator[Finding] = iter(())
             if isinstance(node, cst.Name):
                 hits = self._name_findings(node, Outcome.UNRELATED, reason)
@@ -260,34 +230,3 @@ class _Module:
         if piece and result.edits:
             return part.left(f"left as it is: {piece}")
         return part
-
-
-def placed(text: Text, result: sql.SqlResult) -> Part:
-    """Return the result for a text in terms of the source in which it is written."""
-    edits: list[Edit] = []
-    problem = None
-    for edit in result.edits:
-        moved = text.edit(edit)
-        if moved is None:
-            problem = (
-                f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
-            )
-        else:
-            edits.append(moved)
-    inserted = (*text.holes, *text.constants)
-
-    def is_here(start: int, end: int) -> bool:
-        return not any(a <= start and end <= b for a, b in inserted)
-
-    findings = []
-    for found in result.findings:
-        if is_here(found.start, found.end):
-            start, end = text.source_span(found.start, found.end)
-            findings.append(replace(found, start=start, end=end))
-    notes = []
-    for note in result.notes:
-        if is_here(note.start, note.end):
-            start, end = text.source_span(note.start, note.end)
-            notes.append(replace(note, start=start, end=end))
-    part = Part(tuple(edits), tuple(findings), tuple(notes))
-    return part if problem is None else part.left(f"left as it is: {problem}")

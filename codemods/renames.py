@@ -223,27 +223,38 @@ class Names:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        # Names need not look like words (`Order "Lines"`): a look-around keeps whole words whole,
+        # Names need not look like words (`Order "Lines"`): look-arounds keep whole words whole,
         # and the longer alternative comes first.
         tables, columns = _alternatives(self.tables), _alternatives(self.columns)
-        table = rf"(?P<table>[\w$]*(?:{tables})[\w$]*)"
+        table = f"(?P<table>{tables})"
         if not columns:
-            return re.compile(table, re.IGNORECASE)
-        return re.compile(rf"{table}|(?<![\w$])(?P<column>{columns})(?![\w$])", re.IGNORECASE)
+            return re.compile(table)
+        return re.compile(rf"{table}|(?<![\w$])(?P<column>{columns})(?![\w$])")
 
     def find(self, text: str) -> tuple[NameHit, ...]:
         """Return each occurrence of a legacy name, whatever its case."""
-        return tuple(hit for match in self._pattern.finditer(text) if (hit := self._hit(match)))
+        lowered = _lower(text)
+        hits: list[NameHit] = []
+        after = 0
+        for match in self._pattern.finditer(lowered):
+            start, end = match.span()
+            if start < after:
+                continue
+            kind = match.lastgroup
+            if kind == "table":
+                start, end = _word(lowered, start, end, after)
+                word = lowered[start:end].replace('""', '"')
+                if word not in self._folded[0]:
+                    kind = None if word in self._folded[1] else "derived"
+            after = end
+            if kind is not None:
+                hits.append(NameHit(start, end, text[start:end], kind))
+        return tuple(hits)
 
-    def _hit(self, match: re.Match[str]) -> NameHit | None:
-        word = match.group()
-        if match.lastgroup == "column":
-            return NameHit(match.start(), match.end(), word, "column")
-        if _among(word, self.tables):
-            return NameHit(match.start(), match.end(), word, "table")
-        if _among(word, self.targets):
-            return None
-        return NameHit(match.start(), match.end(), word, "derived")
+    @cached_property
+    def _folded(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Legacy and target tables in lower case."""
+        return frozenset(map(_lower, self.tables)), frozenset(map(_lower, self.targets))
 
     def mentions_table(self, text: str) -> bool:
         """Tell whether a legacy table is named in a text, alone and not inside a longer name."""
@@ -251,11 +262,11 @@ class Names:
 
     @cached_property
     def _targets(self) -> re.Pattern[str]:
-        return re.compile(rf"(?<![\w$])(?:{_alternatives(self.targets)})(?![\w$])", re.IGNORECASE)
+        return re.compile(rf"(?<![\w$])(?:{_alternatives(self.targets)})(?![\w$])")
 
     def mentions_target(self, text: str) -> bool:
         """Tell whether a target table is named in a text."""
-        return self._targets.search(text) is not None
+        return self._targets.search(_lower(text)) is not None
 
     def for_table(self, name: str) -> tuple[Renames, ...]:
         """Return the renames whose legacy table is called so; two may differ by schema."""
@@ -268,10 +279,26 @@ class Names:
 
 def _alternatives(names: frozenset[str]) -> str:
     # SQL writes a double quote inside a quoted name twice.
-    spelled = {form for name in names for form in (name, name.replace('"', '""'))}
+    spelled = {_lower(form) for name in names for form in (name, name.replace('"', '""'))}
     return "|".join(re.escape(form) for form in sorted(spelled, key=len, reverse=True))
 
 
-def _among(word: str, names: frozenset[str]) -> bool:
-    lowered = word.lower().replace('""', '"')
-    return any(lowered == name.lower() for name in names)
+def _lower(text: str) -> str:
+    """Return a text in lower case, of the same length."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := sign.lower()) == 1 else sign for sign in text)
+
+
+def _word(text: str, start: int, end: int, after: int) -> tuple[int, int]:
+    """Return the span of the whole word that a name is part of."""
+    while start > after and _in_word(text[start - 1]):
+        start -= 1
+    while end < len(text) and _in_word(text[end]):
+        end += 1
+    return start, end
+
+
+def _in_word(sign: str) -> bool:
+    return sign.isalnum() or sign in "_$"

@@ -6,10 +6,12 @@ Only reads arguments and prints; the work is in compat.run. Whatever changes a d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from compat import state
@@ -98,10 +100,13 @@ def draft(
         elif output.exists() and not force:
             raise CompatError(f"{output} exists already", "give another file, or --force")
         else:
-            output.write_text(text, encoding="utf-8")
-            err.print(f"wrote {output}")
+            try:
+                output.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise CompatError(f"cannot write {output}: {error.strerror}") from None
+            err.print(f"wrote {output}", markup=False)
         for question in result.open_questions:
-            err.print(f"[bold yellow]open:[/] {question}", markup=True)
+            err.print(f"[bold yellow]open:[/] {escape(question)}")
         if result.mapping is None:
             raise SystemExit(DOES_NOT_HOLD)
 
@@ -150,8 +155,9 @@ def expand(
     with reporting_errors(), user_errors(), connect(url, purpose="expand") as conn:
         value = _mapping(conn, mapping)
         if not execute:
-            steps.check_tables(conn, value)
-            _would("expand", value.name, swap.create_sync(value) + swap.create_compat_view(value))
+            to_do = steps.can_expand(conn, value)
+            statements = swap.create_sync(value) + swap.create_compat_view(value)
+            _would(Preview("expand", value.name, tuple(statements) if to_do else ()), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
         _done(steps.expand(conn, value, policy, _say_retry), as_json)
@@ -167,8 +173,7 @@ def unexpand(
     """
     with reporting_errors(), user_errors(), connect(url, purpose="unexpand") as conn:
         if not execute:
-            value = state.load(conn, name).mapping
-            _would("unexpand", name, swap.drop_compat_view(value) + swap.drop_sync(value))
+            _would(_preview(conn, "unexpand", name), as_json)
             return
         _done(steps.unexpand(conn, name, None, _say_retry), as_json)
 
@@ -205,10 +210,11 @@ def copy(
                 return
             out.print(
                 f"would copy {coming.rows_missing:,} of {coming.rows:,} rows "
-                f"in about {coming.batches:,} batches of {batch_size:,}"
+                f"in about {coming.batches:,} batches of {options.rows_per_batch:,}"
             )
             for column, rows in coming.losses:
-                out.print(f"  {column}: {rows:,} rows lose what was accepted for them")
+                lost = f"  {column}: {rows:,} rows lose what was accepted for them"
+                out.print(lost, markup=False)
             out.print("nothing was changed; add --execute to do it")
             return
         with progress_bar(f"copy {name}") as bar:
@@ -220,13 +226,14 @@ def copy(
         if as_json:
             print_json(result)
         elif not result.changed:
-            out.print(f"{name}: copied already ({result.rows_copied:,} rows)")
+            out.print(f"{name}: copied already ({result.rows_copied:,} rows)", markup=False)
         else:
             rate = result.rows_seen / result.seconds if result.seconds else 0.0
             out.print(
                 f"{name}: {result.rows_seen:,} rows seen, {result.rows_copied:,} copied "
                 f"({result.rows_seen - result.rows_copied:,} were there through the sync), "
-                f"{result.seconds:.1f} s, {rate:,.0f} rows/s"
+                f"{result.seconds:.1f} s, {rate:,.0f} rows/s",
+                markup=False,
             )
 
 
@@ -245,7 +252,7 @@ def cutover(
     """
     with reporting_errors(), user_errors(), connect(url, purpose="cutover") as conn:
         if not execute:
-            _would("cutover", name, swap.cutover(state.load(conn, name).mapping))
+            _would(_preview(conn, "cutover", name), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
         _done(steps.cutover(conn, name, policy, _say_retry), as_json)
@@ -266,7 +273,7 @@ def rollback(
     """
     with reporting_errors(), user_errors(), connect(url, purpose="rollback") as conn:
         if not execute:
-            _would("rollback", name, swap.uncutover(state.load(conn, name).mapping))
+            _would(_preview(conn, "rollback", name), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
         _done(steps.rollback(conn, name, policy, _say_retry), as_json)
@@ -287,7 +294,7 @@ def contract(
     """
     with reporting_errors(), user_errors(), connect(url, purpose="contract") as conn:
         if not execute:
-            _would("contract", name, swap.contract(state.load(conn, name).mapping))
+            _would(_preview(conn, "contract", name), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
         _done(steps.contract(conn, name, policy, _say_retry), as_json)
@@ -317,7 +324,10 @@ def status(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of the mapping document."""
+    """Print the JSON Schema of the mapping document.
+
+    Example: `compat schema > mapping.schema.json`
+    """
     print_json(json_schema())
 
 
@@ -358,11 +368,30 @@ def _step_statements(mapping: Mapping) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _would(step: str, name: str, statements: list[str]) -> None:
-    out.print(f"would {step} {name}, in one transaction:\n", markup=False)
-    for statement in statements:
-        out.print(statement + ";", markup=False)
-    out.print("\nnothing was changed; add --execute to do it")
+@dataclass(frozen=True)
+class Preview:
+    """What a step would run: nothing when it was done already."""
+
+    step: str
+    mapping: str
+    statements: tuple[str, ...]
+
+
+def _preview(conn: Connection, step: steps.Step, name: str) -> Preview:
+    value = steps.startable(conn, step, name)
+    return Preview(step, name, () if value is None else tuple(steps.statements(step, value)))
+
+
+def _would(preview: Preview, as_json: bool) -> None:
+    if as_json:
+        print_json(preview)
+    elif not preview.statements:
+        out.print(f"{preview.mapping}: {preview.step} was done already", markup=False)
+    else:
+        out.print(f"would {preview.step} {preview.mapping}, in one transaction:\n", markup=False)
+        for statement in preview.statements:
+            out.print(statement + ";", markup=False)
+        out.print("\nnothing was changed; add --execute to do it")
 
 
 def _say_retry(attempt: int, reason: str) -> None:
@@ -383,7 +412,8 @@ def _done(outcome: steps.Outcome, as_json: bool) -> None:
 
 
 def _print_plan(plan: Plan) -> None:
-    out.print(f"[bold]{plan.mapping}[/]: {plan.legacy} → {plan.target}, {plan.phase}")
+    head = escape(f"{plan.legacy} → {plan.target}, {plan.phase}")
+    out.print(f"[bold]{escape(plan.mapping)}[/]: {head}")
     out.print(f"about {plan.rows:,} rows; form [bold]{plan.form}[/], because")
     for reason in plan.why:
         out.print(f"  {reason}", markup=False)
@@ -391,10 +421,10 @@ def _print_plan(plan: Plan) -> None:
     for column in plan.columns:
         loss = column.loss or ""
         columns.add_row(
-            column.legacy,
-            ", ".join(column.targets),
+            escape(column.legacy),
+            escape(", ".join(column.targets)),
             column.rule,
-            f"{loss} (accepted)" if loss and column.accepted else loss,
+            escape(f"{loss} (accepted)" if loss and column.accepted else loss),
             "" if column.rows_lost is None else f"{column.rows_lost:,}",
         )
     fidelity = _table(f"what clients keep ({plan.form})", "behaviour", "", "note")
@@ -406,11 +436,11 @@ def _print_plan(plan: Plan) -> None:
     if plan.dependents:
         dependents = _table("what else hangs on the table", "kind", "name", "what happens")
         for dependent in plan.dependents:
-            dependents.add_row(dependent.kind, dependent.name, dependent.what_happens)
+            dependents.add_row(dependent.kind, escape(dependent.name), dependent.what_happens)
         tables.append(dependents)
     steps_table = _table("steps", "step", "what it does")
     for step, what in plan.steps:
-        steps_table.add_row(step, what)
+        steps_table.add_row(step, escape(what))
     for table in (*tables, steps_table):
         out.print()
         out.print(table)
@@ -424,18 +454,18 @@ def _print_status(statuses: tuple[Status, ...]) -> None:
     table = _table("", "mapping", "phase", "since", "form", "rows", "copied", "next")
     for item in statuses:
         table.add_row(
-            item.mapping,
+            escape(item.mapping),
             item.phase,
             f"{item.since:%Y-%m-%d %H:%M:%S}",
             item.form,
             f"{item.rows:,}",
             "" if item.rows_copied is None else f"{item.rows_copied:,}",
-            item.next_step,
+            escape(item.next_step),
         )
     out.print(table)
     for item in statuses:
         for problem in item.problems:
-            out.print(f"[bold red]{item.mapping}:[/] {problem}")
+            out.print(f"[bold red]{escape(item.mapping)}:[/] {escape(problem)}")
 
 
 def _table(title: str, *headers: str) -> Table:

@@ -47,12 +47,28 @@ def resolve_url(url: str | None) -> str:
 
 def redact(url: str) -> str:
     """Return the connection string without its password, as messages may show it."""
+    parts = conninfo_to_dict(url)
+    shown = {k: str(v) for k, v in parts.items() if v is not None and "password" not in k}
+    return make_conninfo(**shown)
+
+
+def _require_readable(url: str) -> None:
+    """Refuse what libpq cannot parse, or parses so that a part of the password becomes a name.
+
+    :raises ConnectionFailed: quotes nothing of the URL, since any part may be the password
+    """
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    unclear = authority.count("@") > 1 or ("@" not in authority and "@" in path)
     try:
-        parts = conninfo_to_dict(url)
+        conninfo_to_dict(url)
     except psycopg.Error:
-        return re.sub(r"//[^@/]*@", "//…@", url)
-    parts.pop("password", None)
-    return make_conninfo(**{k: str(v) for k, v in parts.items() if v is not None})
+        unclear = True
+    if unclear:
+        raise ConnectionFailed(
+            "the database URL cannot be read",
+            "write postgresql://user:password@host:port/database, with every / @ : ? # % and "
+            "space inside a part percent-encoded (an @ is %40)",
+        )
 
 
 @contextmanager
@@ -63,6 +79,7 @@ def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> I
     :raises ConnectionFailed: the server does not answer or refuses
     """
     resolved = resolve_url(url)
+    _require_readable(resolved)
     name = f"compat {purpose}".strip()
     try:
         conn = psycopg.connect(
@@ -92,7 +109,7 @@ def user_errors() -> Iterator[None]:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise CompatError(
-            f"permission denied: {error.diag.message_primary}",
+            error.diag.message_primary or "permission denied",
             "run as the owner of the legacy and the target table (or a member of that role), who "
             "may also create the schema `compat`",
         ) from error
@@ -102,7 +119,7 @@ def user_errors() -> Iterator[None]:
         ) from error
     except psycopg.Error as error:
         diag = error.diag
-        if diag.message_primary is None:
+        if diag.message_primary is None or _ends_connection(diag.sqlstate):
             raise ConnectionFailed(
                 f"the connection was lost: {str(error).strip().splitlines()[0]}",
                 "run the command again: it takes up where it stopped",
@@ -111,3 +128,8 @@ def user_errors() -> Iterator[None]:
         if diag.message_detail:
             lines.append(diag.message_detail)
         raise CompatError("\n  ".join(lines), diag.message_hint) from error
+
+
+def _ends_connection(sqlstate: str | None) -> bool:
+    """True for what a server says as it shuts down, crashes, or ends one connection."""
+    return sqlstate is not None and sqlstate.startswith(("08", "57P"))

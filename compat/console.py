@@ -31,8 +31,9 @@ HOLDS, DOES_NOT_HOLD, COULD_NOT_RUN = 0, 1, 2
 # Where nobody looks at a terminal there is no width to fit into.
 _WIDTH = None if sys.stdout.isatty() else 140
 
-out = Console(soft_wrap=True, highlight=False, width=_WIDTH)
-err = Console(stderr=True, soft_wrap=True, highlight=False, width=_WIDTH)
+# Names and SQL may hold what rich takes for an emoji (`:key:`).
+out = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDTH)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False, width=_WIDTH)
 
 
 def to_json(value: Any) -> str:

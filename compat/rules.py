@@ -400,7 +400,7 @@ class Epoch(Converting):
             # n * interval is computed as a double, exact up to 2^53 microseconds (the year 2255);
             # for whole hours it is exact throughout.
             hour = 3600 * self._PER_SECOND[self.unit]
-            span = f"{value} / {hour} * interval '1 hour' + {value} % {hour} * {unit}"
+            span = f"{value} / {hour} * interval '1 hour' + mod({value}, {hour}) * {unit}"
         instant = f"(timestamptz 'epoch' + {span})"
         target = ends.target(self.target).type
         zone = "" if sqltypes.parse(target).has_zone else " AT TIME ZONE 'UTC'"
@@ -679,7 +679,7 @@ class Lens:
 
 
 def _refusal(value: str, type_text: str, message: str) -> str:
-    return f"compat.refuse({literal(message)}, ({value})::text, NULL::{type_text})"
+    return f"compat.refuse({literal(message)}, ({value})::text, NULL::{type_text})::{type_text}"
 
 
 def _case(

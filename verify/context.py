@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from compat import catalog
 from compat.connection import Connection
 from compat.mapping import Mapping
-from compat.names import literal
 from compat.state import Stored
 
 
@@ -70,19 +69,22 @@ class Context:
 class Disturbed(Exception):
     """A live application got in the way: the probes can be made again on a new snapshot."""
 
-    def __init__(self, reason: str, *, is_lock: bool) -> None:
+    def __init__(self, reason: str, sqlstate: str | None, *, is_lock: bool) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.sqlstate = sqlstate
         self.is_lock = is_lock
 
 
 def shown(value: str | None, width: int = 60) -> str:
     """Return a value as people read it: quoted, on one line, without control characters."""
-    if value is None:
-        return "NULL"
-    text = value if len(value) <= width else value[: width - 1] + "…"
-    quoted = literal(text) if text.isprintable() and "\\" not in text else repr(text)
-    return quoted
+    return "NULL" if value is None else f"'{one_line(value, width)}'"
+
+
+def one_line(text: str, width: int) -> str:
+    """Return a text shortened to one line that no terminal takes for a command."""
+    cut = text if len(text) <= width else text[: width - 1] + "…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
 def plural(count: int, noun: str) -> str:

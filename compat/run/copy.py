@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import psycopg
+
 from compat import catalog, state
 from compat.compile import copy as compiled
 from compat.connection import Connection
@@ -31,6 +33,13 @@ class CopyOptions:
     throttle: float | None = None
     patience: float = 60.0
     lock_policy: LockPolicy = field(default_factory=LockPolicy)
+
+    @property
+    def rows_per_batch(self) -> int:
+        """Rows in one transaction: under a throttle, never more than it allows for one second."""
+        if self.throttle is None:
+            return self.batch_size
+        return min(self.batch_size, max(1, int(self.throttle)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
     rows = _count(conn, f"SELECT count(*) FROM {mapping.legacy.sql}")
     absent = _count(conn, compiled.missing(mapping))
     lost = tuple((column, _count(conn, query)) for column, query in compiled.losses(mapping))
-    return CopyForecast(name, rows, absent, -(-absent // options.batch_size), lost)
+    return CopyForecast(name, rows, absent, -(-absent // options.rows_per_batch), lost)
 
 
 def copy(
@@ -122,25 +131,24 @@ def copy(
     begun, seen_before, analyzed_at = time.monotonic(), seen, 0
     batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
     while True:
-        end = conn.execute(batch_end, {"after": after, "size": options.batch_size}).fetchone()
+        end = conn.execute(batch_end, {"after": after, "size": options.rows_per_batch}).fetchone()
         if end is None:
             break
         upto = end[0]
-        bounds = {"after": after, "upto": upto}
+        bounds: dict[str, list[str] | None] = {"after": after, "upto": upto}
 
-        def work(conn: Connection, bounds: dict[str, object] = bounds) -> tuple[int, int]:
+        def work(conn: Connection, bounds: dict[str, list[str] | None] = bounds) -> tuple[int, int]:
             row = conn.execute(batch, bounds).fetchone()
             assert row is not None
-            conn.execute(
-                "UPDATE compat.copy_progress SET last_key = %s, rows_seen = rows_seen + %s,"
-                " rows_copied = rows_copied + %s WHERE mapping = %s",
-                [bounds["upto"], row[0], row[1], name],
-            )
+            _advance(conn, name, row[0], row[1], bounds["upto"])
             return row[0], row[1]
 
-        batch_seen, batch_copied = in_transaction(
-            conn, work, options.lock_policy, f"a batch of the copy of {name!r}"
-        )
+        try:
+            batch_seen, batch_copied = in_transaction(
+                conn, work, options.lock_policy, f"a batch of the copy of {name!r}"
+            )
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise _refused(error, mapping, after, upto) from error
         after, seen, copied = upto, seen + batch_seen, copied + batch_copied
         on_progress(CopyState(seen, copied, max(total, seen), resumed))
         if copied >= 10 * max(analyzed_at, options.batch_size):
@@ -156,9 +164,8 @@ def copy(
     conn.execute(f"ANALYZE {mapping.target.sql}")
     with conn.transaction():
         conn.execute(
-            "UPDATE compat.copy_progress SET finished_at = clock_timestamp(),"
-            " rows_seen = rows_seen + %s, rows_copied = rows_copied + %s WHERE mapping = %s",
-            [swept, swept, name],
+            "UPDATE compat.copy_progress SET finished_at = clock_timestamp() WHERE mapping = %s",
+            [name],
         )
         state.set_phase(conn, name, "copied")
         state.record(conn, name, "copied", {"seen": seen + swept, "copied": copied + swept})
@@ -170,6 +177,41 @@ def _copyable(conn: Connection, name: str) -> state.Stored:
     if stored.phase in ("cutover", "contracted"):
         raise StateError(f"{name!r} is {stored.phase}: its rows have been copied")
     return stored
+
+
+def _advance(
+    conn: Connection, name: str, seen: int, copied: int, upto: list[str] | None = None
+) -> None:
+    """Record what was copied, in the transaction that copied it.
+
+    :raises StateError: the migration was taken back in the meantime
+    """
+    updated = conn.execute(
+        "UPDATE compat.copy_progress SET last_key = COALESCE(%s, last_key),"
+        " rows_seen = rows_seen + %s, rows_copied = rows_copied + %s WHERE mapping = %s",
+        [upto, seen, copied, name],
+    ).rowcount
+    if not updated:
+        raise StateError(f"{name!r} was taken back while its rows were copied")
+
+
+def _refused(
+    error: psycopg.Error, mapping: Mapping, after: list[str] | None, upto: list[str]
+) -> DataError:
+    """Return an error that says between which keys PostgreSQL met the row that it refused."""
+    key = ", ".join(mapping.legacy.row_key)
+    since = f"after {key} = {', '.join(after)}" if after else "from the first row"
+    lines = [
+        f"{mapping.legacy.title}: a row between two keys cannot be carried over "
+        f"({since}, up to {key} = {', '.join(upto)})",
+        f"{error.diag.message_primary} (SQLSTATE {error.sqlstate})",
+    ]
+    if error.diag.message_detail:
+        lines.append(error.diag.message_detail)
+    return DataError(
+        "\n  ".join(lines),
+        "correct the row, or take the expand back and change the mapping; then copy again",
+    )
 
 
 def _prepare(conn: Connection, mapping: Mapping) -> None:
@@ -226,8 +268,9 @@ def _sweep(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
     while _count(conn, compiled.missing(mapping)):
 
         def work(conn: Connection) -> int:
-            row = conn.execute(statement, {"size": options.batch_size}).fetchone()
+            row = conn.execute(statement, {"size": options.rows_per_batch}).fetchone()
             assert row is not None
+            _advance(conn, mapping.name, row[1], row[1])
             return int(row[1])
 
         swept += in_transaction(

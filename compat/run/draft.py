@@ -44,9 +44,15 @@ def draft(
     """Return a draft of the mapping between two existing tables.
 
     :param target: the target table; by default the legacy name with `_v2`
-    :raises CatalogError: a table does not exist
+    :raises CatalogError: a table does not exist, or the legacy table has no key
     """
     old = catalog.reflect_table(conn, legacy)
+    if not old.row_key:
+        raise CatalogError(
+            f"{old.title} has no primary key and no unique constraint over NOT NULL columns, so "
+            "rows cannot be told apart",
+            f"ALTER TABLE {old.sql} ADD PRIMARY KEY (…), then draft again",
+        )
     target_name = target or f"{old.schema}.{old.name}_v2"
     if catalog.find(conn, target_name) is None:
         guessed = "" if target else " (give --target when it is called otherwise)"

@@ -78,7 +78,28 @@ def _problems(conn: Connection, stored: state.Stored) -> list[str]:
             problems.append(f"{title} is missing")
         elif kind and relation.kind not in (kind, "p" if kind == "r" else kind):
             problems.append(f"{title} is not a {kinds[kind]}")
-    return problems
+    return [*problems, *_trigger_problems(conn, stored)]
+
+
+def _trigger_problems(conn: Connection, stored: state.Stored) -> list[str]:
+    """Without the sync the two tables part silently: look whether its triggers are there and on."""
+    mapping = stored.mapping
+    if stored.phase == "contracted":
+        return []
+    purpose, schema, name = "sync", mapping.legacy.schema, mapping.legacy.name
+    if stored.phase == "cutover":
+        purpose, schema, name = "reverse", mapping.target.schema, mapping.target.name
+    relation = find_exact(conn, schema, name)
+    if relation is None:
+        return []
+    row = conn.execute(
+        "SELECT count(*) FROM pg_catalog.pg_trigger"
+        " WHERE tgrelid = %s AND tgenabled <> 'D' AND tgfoid = to_regprocedure(%s)",
+        [relation.oid, f"{mapping.function(purpose)}()"],
+    ).fetchone()
+    if row == (2,):
+        return []
+    return [f"the sync triggers on {schema}.{name} are missing or disabled: writes do not pass"]
 
 
 def _next_step(stored: state.Stored) -> str:

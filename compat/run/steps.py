@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import psycopg
 
 from compat import catalog, state
 from compat.compile import swap
+from compat.compile.install import install
 from compat.connection import Connection
 from compat.errors import CatalogError, DataError, StateError
 from compat.mapping import Mapping
@@ -20,6 +22,21 @@ from compat.run.retry import LockPolicy, in_transaction
 from compat.tables import Table
 
 OnRetry = Callable[[int, str], None]
+Step = Literal["unexpand", "cutover", "rollback", "contract"]
+
+_BEFORE_CUTOVER: tuple[state.Phase, ...] = ("expanded", "copying", "copied")
+_FROM: dict[Step, tuple[state.Phase, ...]] = {
+    "unexpand": _BEFORE_CUTOVER,
+    "cutover": _BEFORE_CUTOVER,
+    "rollback": ("cutover",),
+    "contract": ("cutover",),
+}
+_DONE: dict[Step, tuple[state.Phase, ...]] = {
+    "unexpand": (),
+    "cutover": ("cutover",),
+    "rollback": _BEFORE_CUTOVER,
+    "contract": ("contracted",),
+}
 
 
 @dataclass(frozen=True)
@@ -51,21 +68,12 @@ def expand(
     :raises StateError: another mapping of that name, or the target is not empty
     :raises DataError: the legacy table holds values that the mapping refuses
     """
-    started = time.monotonic()
     state.lock(conn, mapping.name)
-    existing = next((s for s in state.load_all(conn) if s.mapping.name == mapping.name), None)
-    if existing is not None:
-        if existing.mapping == mapping:
-            return Outcome("expand", mapping.name, False, time.monotonic() - started)
-        raise StateError(
-            f"a different mapping called {mapping.name!r} is {existing.phase} in this database",
-            "use another name, or take that migration back first (compat status)",
-        )
-    check_tables(conn, mapping)
+    if not can_expand(conn, mapping):
+        return Outcome("expand", mapping.name, False, 0.0)
 
     def work(conn: Connection) -> None:
         state.ensure_installed(conn)
-        check_values(conn, mapping)  # before any lock: it reads the whole table
         execute(conn, swap.create_sync(mapping))
         execute(conn, swap.create_compat_view(mapping))
 
@@ -79,14 +87,7 @@ def unexpand(
     on_retry: OnRetry = lambda attempt, reason: None,
 ) -> Outcome:
     """Stop the sync, drop the standby view and forget the mapping; the target keeps its rows."""
-    state.lock(conn, name)
-    mapping = _stored(conn, name, "unexpand", "expanded", "copying", "copied").mapping
-
-    def work(conn: Connection) -> None:
-        execute(conn, swap.drop_compat_view(mapping))
-        execute(conn, swap.drop_sync(mapping))
-
-    return _run(conn, "unexpand", name, work, policy=policy, on_retry=on_retry)
+    return _step(conn, "unexpand", name, policy, on_retry)
 
 
 def cutover(
@@ -99,15 +100,7 @@ def cutover(
 
     :raises StateError: the copy is not finished, or locks could not be had
     """
-    state.lock(conn, name)
-    stored = state.load(conn, name)
-    if stored.phase == "cutover":
-        return Outcome("cutover", name, False, 0.0)
-    mapping = stored.mapping
-    if stored.phase == "contracted":
-        raise StateError(f"{name!r} is contracted: the legacy table is gone")
-    work = _executing(swap.cutover(mapping))
-    return _run(conn, "cutover", name, work, policy=policy, on_retry=on_retry)
+    return _step(conn, "cutover", name, policy, on_retry)
 
 
 def rollback(
@@ -117,12 +110,7 @@ def rollback(
     on_retry: OnRetry = lambda attempt, reason: None,
 ) -> Outcome:
     """Put the legacy table back under its name, with everything that was written since."""
-    state.lock(conn, name)
-    stored = state.load(conn, name)
-    if stored.phase in ("expanded", "copying", "copied"):
-        return Outcome("rollback", name, False, 0.0)
-    work = _executing(swap.uncutover(_stored(conn, name, "rollback", "cutover").mapping))
-    return _run(conn, "rollback", name, work, policy=policy, on_retry=on_retry)
+    return _step(conn, "rollback", name, policy, on_retry)
 
 
 def contract(
@@ -135,18 +123,70 @@ def contract(
 
     :raises StateError: something that is not ours depends on them
     """
-    state.lock(conn, name)
-    stored = state.load(conn, name)
-    if stored.phase == "contracted":
-        return Outcome("contract", name, False, 0.0)
-    work = _executing(swap.contract(_stored(conn, name, "contract", "cutover").mapping))
     try:
-        return _run(conn, "contract", name, work, policy=policy, on_retry=on_retry)
+        return _step(conn, "contract", name, policy, on_retry)
     except psycopg.errors.DependentObjectsStillExist as error:
         raise StateError(
             f"{error.diag.message_primary}:\n  {error.diag.message_detail}",
             "move these to the v2 table or drop them, then contract again",
         ) from error
+
+
+def can_expand(conn: Connection, mapping: Mapping) -> bool:
+    """Return whether an expand is to be done; False when it was done already. Changes nothing.
+
+    :raises CompatError: it would be refused
+    """
+    existing = next((s for s in state.load_all(conn) if s.mapping.name == mapping.name), None)
+    if existing is not None:
+        if existing.mapping == mapping:
+            return False
+        raise StateError(
+            f"a different mapping called {mapping.name!r} is {existing.phase} in this database",
+            "use another name, or take that migration back first (compat status)",
+        )
+    check_tables(conn, mapping)
+    with conn.transaction(force_rollback=True):
+        # The checks need functions of ours; where they are not installed yet, they are there for
+        # this transaction only.
+        if not state.is_installed(conn):
+            execute(conn, install())
+        check_values(conn, mapping)
+    return True
+
+
+def startable(conn: Connection, step: Step, name: str) -> Mapping | None:
+    """Return the mapping when a step is to be done, None when it was done already.
+
+    :raises StateError: the migration is not in a phase from which the step can start
+    """
+    stored = state.load(conn, name)
+    mapping, phase = stored.mapping, stored.phase
+    if phase in _DONE[step]:
+        return None
+    if phase not in _FROM[step]:
+        raise StateError(
+            f"{step} of {name!r} needs the phase {' or '.join(_FROM[step])}; it is {phase}",
+            f"`compat status {name}` tells the next step",
+        )
+    if step == "cutover" and phase != "copied":
+        rows = conn.execute(f"SELECT FROM {mapping.legacy.sql} LIMIT 1").rowcount
+        if rows:
+            raise StateError(
+                f"cutover of {name!r} needs the phase copied; it is {phase}",
+                f"run `compat copy {name} --execute` first",
+            )
+    return mapping
+
+
+def statements(step: Step, mapping: Mapping) -> list[str]:
+    """Return the SQL of a step."""
+    return {
+        "unexpand": lambda: swap.drop_compat_view(mapping) + swap.drop_sync(mapping),
+        "cutover": lambda: swap.cutover(mapping),
+        "rollback": lambda: swap.uncutover(mapping),
+        "contract": lambda: swap.contract(mapping),
+    }[step]()
 
 
 def check_tables(conn: Connection, mapping: Mapping) -> None:
@@ -182,7 +222,9 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
     for column, query in compiled.refused(mapping):
         found = conn.execute(query).fetchall()
         if found:
-            values = ", ".join(f"{value!r} ({count} rows)" for value, count in found)
+            values = ", ".join(
+                f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in found
+            )
             lines.append(f"{mapping.legacy.title}.{column}: no counterpart for {values}")
     if lines:
         raise DataError(
@@ -190,10 +232,6 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
             + "\n  ".join(lines),
             "add them to the mapping, keep them in a side column (keep=…), or correct the rows",
         )
-
-
-def _executing(statements: list[str]) -> Callable[[Connection], None]:
-    return lambda conn: execute(conn, statements)
 
 
 def _differences(described: Table, actual: Table) -> Iterable[str]:
@@ -211,14 +249,19 @@ def _differences(described: Table, actual: Table) -> Iterable[str]:
             yield f"column {name!r} is not in the mapping"
 
 
-def _stored(conn: Connection, name: str, step: str, *phases: state.Phase) -> state.Stored:
-    stored = state.load(conn, name)
-    if stored.phase not in phases:
-        raise StateError(
-            f"{step} of {name!r} needs the phase {' or '.join(phases)}; it is {stored.phase}",
-            f"`compat status {name}` tells the next step",
-        )
-    return stored
+def _step(
+    conn: Connection, step: Step, name: str, policy: LockPolicy | None, on_retry: OnRetry
+) -> Outcome:
+    state.lock(conn, name)
+    mapping = startable(conn, step, name)
+    if mapping is None:
+        return Outcome(step, name, False, 0.0)
+    compiled = statements(step, mapping)
+
+    def work(conn: Connection) -> None:
+        execute(conn, compiled)
+
+    return _run(conn, step, name, work, policy=policy, on_retry=on_retry)
 
 
 def _run(

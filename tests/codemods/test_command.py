@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 MAPPING = """
@@ -135,3 +136,18 @@ def test_help_shows_examples_and_exit_codes(place: Path) -> None:
     assert done.returncode == 0
     assert "compat-codemod app/ --mapping order_line_items.json" in done.stdout
     assert "Exit codes" in done.stdout
+
+
+def test_a_database_tells_which_columns_other_tables_have(place: Path, url: str) -> None:
+    (place / "app" / "app.py").write_text(
+        'A = "SELECT qty FROM order_line_items l JOIN orders o ON o.id = l.id"\n'
+    )
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE orders (id int, placed_at timestamptz)")
+    without = document(run(place, "app", "-m", "mapping.py", "--json"))
+    assert without["totals"]["edits"] == 0
+    known = document(run(place, "app", "-m", "mapping.py", "--url", url, "--json"))
+    assert known["totals"]["changed"] == 3
+    stored = run(place, "app", "--url", url)
+    assert stored.returncode == 2
+    assert "the database holds no mapping" in stored.stderr

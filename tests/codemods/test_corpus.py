@@ -6,13 +6,11 @@ Also what holds for all of them: idempotence, valid results, one finding for eac
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codemods.findings import Outcome
-from codemods.renames import Names
 from tests.codemods.cases import CORPUS, NAMES, Case, examine, load, outcome
 
 FILES = sorted(CORPUS.glob("*.txt"))
@@ -62,13 +60,3 @@ def test_no_word_of_a_legacy_table_is_passed_over_in_silence(case: Case) -> None
     for hit in names.find(case.before):
         if hit.kind == "table" and hit.name in names.tables:
             assert any(start <= hit.start and hit.end <= end for start, end in spans), hit
-
-
-def test_the_inverse_of_the_renames_finds_its_way_back(case: Case) -> None:
-    """What a column was renamed to is found again, and what is not renamed stays as it was."""
-    names = NAMES[case.names]
-    inverse = Names(tuple(renames.inverted() for renames in names.renames), names.others)
-    back = examine(case.after, case.file, inverse)
-    again = examine(back.after, case.file, names)
-    assert examine(again.after, case.file, names).after == again.after
-    assert replace(back, after="") is not None

@@ -60,17 +60,27 @@ Mapping(
     tables.Table(
         "public",
         "old",
-        columns=(tables.Column("id", "integer", False), tables.Column("a", "integer")),
+        columns=(tables.Column("id", "integer", nullable=False), tables.Column("a", "integer")),
         constraints=(
-            tables.Constraint("old_pkey", "primary_key", columns=("id",), "PRIMARY KEY (id)"),
+            tables.Constraint(
+                "old_pkey",
+                "primary_key",
+                columns=("id",),
+                definition="PRIMARY KEY (id)",
+            ),
         ),
     ),
     tables.Table(
         "public",
         "new",
-        columns=(tables.Column("key", "integer", False), tables.Column("b", "text")),
+        columns=(tables.Column("key", "integer", nullable=False), tables.Column("b", "text")),
         constraints=(
-            tables.Constraint("new_pkey", "primary_key", columns=("key",), "PRIMARY KEY (key)"),
+            tables.Constraint(
+                "new_pkey",
+                "primary_key",
+                columns=("key",),
+                definition="PRIMARY KEY (key)",
+            ),
         ),
     ),
     rules=(rules.Column("id", "key"), rules.ValueMap("a", "b", ((1, "one"), (2, "two")))),
@@ -102,6 +112,9 @@ def test_a_rendered_module_is_as_the_formatter_and_the_linter_want_it(tmp_path: 
     for command in ("format --check", "check --select E,F,W,I"):
         arguments = [sys.executable, "-m", "ruff", *command.split(), "--isolated"]
         done = subprocess.run(
-            [*arguments, "--line-length", "100", str(path)], capture_output=True, text=True
+            [*arguments, "--line-length", "100", str(path)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr

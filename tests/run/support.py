@@ -190,7 +190,7 @@ def contents(conn: Connection, *schemas: str) -> dict[str, list[str]]:
     found = {}
     for schema, table in tables:
         relation = sql.Identifier(schema, table)
-        query = sql.SQL("SELECT t::text FROM {} AS t ORDER BY 1").format(relation)
+        query = sql.SQL("SELECT row(t.*)::text FROM {} AS t ORDER BY 1").format(relation)
         found[f"{schema}.{table}"] = [str(row[0]) for row in conn.execute(query)]
     return found
 

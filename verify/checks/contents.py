@@ -5,6 +5,7 @@ One full join by key inside the database; only what differs leaves it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compat import sqltypes
@@ -21,6 +22,10 @@ _LEGACY, _VIEW, _WRITTEN = Row("l"), Row("v"), Row("t")
 # The join merges two key indexes with a small work_mem, and spills when it cannot; a hash of
 # millions of rows would take memory from the live applications for nothing.
 _WORK_MEM = "16MB"
+
+# Beyond this many differing rows it no longer matters which columns exactly they differ in, and
+# they are not to fill the disk.
+_LOOKED_AT = 100_000
 
 
 def check(context: Context) -> Result:
@@ -39,72 +44,78 @@ def check(context: Context) -> Result:
     context.conn.execute("SELECT pg_catalog.set_config('work_mem', %s, true)", [_WORK_MEM])
     row = context.conn.execute(join.overview()).fetchone()
     assert row is not None
-    legacy, view, differing, *losses = row
+    counts = _Counts(*row[:5])
+    losses = row[5:]
     notes = tuple(
         f"{pair.name}: {plural(count, 'row')} with an accepted loss ({pair.lens.loss})"
         for pair, count in zip(join.lossy, losses, strict=True)
         if count
     )
-    numbers = [("legacy", legacy), ("view", view), ("differing", differing)]
+    numbers = counts.numbers
     numbers += [("accepted losses", sum(losses))] if join.lossy else []
-    if not differing:
-        return holds(
-            NAME, f"{plural(view, 'row')} compared, all equal", notes=notes, numbers=tuple(numbers)
-        )
-    return _differences(context, join, view, notes, numbers)
-
-
-def _differences(
-    context: Context, join: _Join, view: int, notes: tuple[str, ...], numbers: list[tuple[str, int]]
-) -> Result:
-    row = context.conn.execute(join.totals()).fetchone()
-    assert row is not None
-    missing, extra, *by_column = row
-    changed = numbers[2][1] - missing - extra
-    columns = {pair.name: count for pair, count in zip(join.pairs, by_column, strict=True) if count}
-    numbers += [("missing", missing), ("extra", extra), ("changed", changed)]
-    numbers += [(f"changed {name}", count) for name, count in columns.items()]
-    parts = [
-        plural(missing, "row") + " missing in the view",
-        plural(extra, "row") + " only in the view",
-        plural(changed, "row")
-        + " changed ("
-        + ", ".join(f"{name}: {count:,}" for name, count in columns.items())
-        + ")",
-    ]
-    counted = (missing, extra, changed)
-    summary = ", ".join(part for part, count in zip(parts, counted, strict=True) if count)
-    findings = tuple(_details(context, join))
+    if not counts.differing:
+        summary = f"{plural(counts.view, 'row')} compared, all equal"
+        return holds(NAME, summary, notes=notes, numbers=tuple(numbers))
+    by_column, findings = _differences(context, join)
+    numbers += [(f"changed {name}", count) for name, count in by_column.items()]
+    summary = f"{counts.summary(by_column)}; {counts.view:,} in the view"
     return does_not_hold(
-        NAME,
-        f"{summary}; {view:,} in the view",
-        findings,
-        sum(counted),
-        notes=notes,
-        numbers=tuple(numbers),
+        NAME, summary, tuple(findings), counts.differing, notes=notes, numbers=tuple(numbers)
     )
 
 
-def _details(context: Context, join: _Join) -> list[Finding]:
+@dataclass(frozen=True)
+class _Counts:
+    """How many rows there are, and how many of them differ in which way."""
+
+    legacy: int
+    view: int
+    differing: int
+    missing: int
+    extra: int
+
+    @property
+    def changed(self) -> int:
+        return self.differing - self.missing - self.extra
+
+    @property
+    def numbers(self) -> list[tuple[str, int]]:
+        names = ("legacy", "view", "differing", "missing", "extra", "changed")
+        return [(name, getattr(self, name)) for name in names]
+
+    def summary(self, by_column: dict[str, int]) -> str:
+        columns = ", ".join(f"{name}: {count:,}" for name, count in by_column.items())
+        of_first = f", of the first {_LOOKED_AT:,} rows" if self.differing > _LOOKED_AT else ""
+        parts = (
+            (self.missing, f"{plural(self.missing, 'row')} missing in the view"),
+            (self.extra, f"{plural(self.extra, 'row')} only in the view"),
+            (self.changed, f"{plural(self.changed, 'row')} changed ({columns}{of_first})"),
+        )
+        return ", ".join(text for count, text in parts if count)
+
+
+def _differences(context: Context, join: _Join) -> tuple[dict[str, int], list[Finding]]:
+    """Return how many rows differ in each column, and the first of them in the order of the key."""
+    rows = context.conn.execute(join.differences(context.limit)).fetchall()
+    names = [pair.name for pair in join.pairs]
+    by_column = {name: count for name, count in zip(names, rows[0][0], strict=True) if count}
     findings: list[Finding] = []
-    key_names = [pair.name for pair in join.key]
-    width = len(key_names)
-    with context.conn.cursor() as cursor:
-        for row in cursor.execute(join.details(context.limit)):
-            kind = row[0]
-            key = tuple(zip(key_names, row[1 : 1 + width], strict=True))
-            where = ", ".join(f"{name} = {shown(value)}" for name, value in key)
-            if kind != "changed":
-                side = "not in the view" if kind == "missing" else "only in the view"
-                findings.append(Finding(kind, where, f"the row is {side}", key))
-                continue
-            cells = row[1 + width :]
-            for n, pair in enumerate(join.pairs):
-                differs, legacy, view = cells[3 * n : 3 * n + 3]
-                if differs:
-                    message = f"{pair.name}: {shown(legacy)} in the table, {shown(view)} in view"
-                    findings.append(Finding(kind, where, message, key, legacy, view))
-    return findings
+    for _, kind, key_values, faults, legacy_values, view_values in rows:
+        if kind is None:
+            continue  # none was asked for
+        key = tuple(zip((pair.name for pair in join.key), key_values, strict=True))
+        where = ", ".join(f"{name} = {shown(value)}" for name, value in key)
+        if kind != "changed":
+            side = "not in the view" if kind == "missing" else "only in the view"
+            findings.append(Finding(kind, where, f"the row is {side}", key))
+            continue
+        for name, is_fault, legacy, view in zip(
+            names, faults, legacy_values, view_values, strict=True
+        ):
+            if is_fault:
+                message = f"{name}: {shown(legacy)} in the table, {shown(view)} in the view"
+                findings.append(Finding(kind, where, message, key, legacy, view))
+    return by_column, findings
 
 
 @dataclass(frozen=True)
@@ -161,51 +172,52 @@ class _Join:
 
     def overview(self) -> str:
         """Return the query for rows of either side, differing rows, and rows of each loss."""
+        both = "l.present IS NOT NULL AND v.present IS NOT NULL"
         wanted = [
             "count(l.present)",
             "count(v.present)",
             f"count(*) FILTER (WHERE {self._any})",
+            "count(*) FILTER (WHERE v.present IS NULL)",
+            "count(*) FILTER (WHERE l.present IS NULL)",
             *(
-                "count(*) FILTER (WHERE l.present IS NOT NULL AND v.present IS NOT NULL AND "
+                f"count(*) FILTER (WHERE {both} AND "
                 f"{pair.differs(pair.of(_LEGACY), pair.of(_VIEW))} AND NOT {self._faulty(pair)})"
                 for pair in self.lossy
             ),
         ]
         return f"SELECT {', '.join(wanted)}\n{self._from}"
 
-    def totals(self) -> str:
-        """Return the query for missing rows, rows in excess, and changed rows by column."""
-        both = "l.present IS NOT NULL AND v.present IS NOT NULL"
-        wanted = [
-            "count(*) FILTER (WHERE v.present IS NULL)",
-            "count(*) FILTER (WHERE l.present IS NULL)",
-            *(f"count(*) FILTER (WHERE {both} AND {self._faulty(p)})" for p in self.pairs),
-        ]
-        return f"SELECT {', '.join(wanted)}\n{self._from}\nWHERE {self._any}"
+    def differences(self, limit: int) -> str:
+        """Return the query for the differing rows.
 
-    def details(self, limit: int) -> str:
-        """Return the query for the first differing rows: kind, key, then each column's cells."""
-        key = [
-            f"CASE WHEN l.present IS NULL THEN {p.of(_VIEW)}::text ELSE {p.of(_LEGACY)}::text END"
-            for p in self.key
-        ]
-        cells = [
-            cell
-            for pair in self.pairs
-            for cell in (
-                self._faulty(pair),
-                f"{pair.of(_LEGACY)}::text",
-                f"{pair.of(_VIEW)}::text",
-            )
-        ]
-        kind = (
-            "CASE WHEN v.present IS NULL THEN 'missing' WHEN l.present IS NULL THEN 'extra' "
-            "ELSE 'changed' END"
-        )
-        order = ", ".join(f"COALESCE({p.legacy}, {p.view})" for p in self.key)
+        At least one row: changed rows by column (always the same), then kind, key, faults, legacy
+        and view values of one differing row, or NULLs when `limit` is 0.
+        """
+        keys = [f"COALESCE({p.legacy}, {p.view})" for p in self.key]
+        order = ", ".join(f"k{n}" for n in range(len(keys)))
+
+        def array(values: Iterable[str], kind: str = "text") -> str:
+            return f"ARRAY[{', '.join(f'({value})::{kind}' for value in values)}]"
+
         return (
-            f"SELECT {', '.join([kind, *key, *cells])}\n{self._from}\nWHERE {self._any}\n"
-            f"ORDER BY {order} LIMIT {limit:d}"
+            "WITH d AS MATERIALIZED (SELECT CASE WHEN v.present IS NULL THEN 'missing' "
+            "WHEN l.present IS NULL THEN 'extra' ELSE 'changed' END AS kind, "
+            + ", ".join(f"{key} AS k{n}" for n, key in enumerate(keys))
+            + f", {array(keys)} AS key"
+            f", {array((self._faulty(p) for p in self.pairs), 'boolean')} AS faults"
+            f", {array(p.of(_LEGACY) for p in self.pairs)} AS legacy"
+            f", {array(p.of(_VIEW) for p in self.pairs)} AS view\n"
+            f"{self._from}\nWHERE {self._any} LIMIT {_LOOKED_AT}), totals AS (SELECT "
+            + array(
+                (
+                    f"count(*) FILTER (WHERE kind = 'changed' AND faults[{n}])"
+                    for n in range(1, len(self.pairs) + 1)
+                ),
+                "bigint",
+            )
+            + " AS changed FROM d)\n"
+            "SELECT changed, kind, key, faults, legacy, view FROM totals LEFT JOIN "
+            f"(SELECT * FROM d ORDER BY {order} LIMIT {limit:d}) AS d ON true ORDER BY {order}"
         )
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compat.names import ident, literal
-from compat.rules import Constant, Expression, Lens, Row
+from compat.rules import Constant, Expression, Flag, Lens, Row, ValueMap
 from compat.tables import Constraint
 from verify.context import Context, shown
 from verify.probes.side import attempt, read
@@ -31,6 +31,7 @@ from verify.probes.values import ordinary, unused, worth_trying
 
 _VALUES_PER_COLUMN = 12
 _SAMPLES_PER_COLUMN = 3
+_UNUSUAL = 99
 
 
 @dataclass
@@ -87,10 +88,14 @@ class Plan:
             yield self._insert("insert two rows at once", rows)
         yield from self._generated_inserts(row)
         for lens in self._writable:
-            if not isinstance(lens.rule, Constant):
-                yield self._insert(
-                    f"insert NULL into {lens.legacy.name}", [{**row, lens.legacy.name: None}]
-                )
+            name = lens.legacy.name
+            if isinstance(lens.rule, Constant):
+                continue
+            yield self._insert(f"insert NULL into {name}", [{**row, name: None}])
+            if name in self.changeable and name not in self._unique_columns:
+                for value in self._values(lens):
+                    title = f"insert {shown(value, 30)} into {name}"
+                    yield self._insert(title, [{**row, name: value}])
         if self.ground.samples:
             for name, columns in self._unique:
                 clash = {column: self.ground.samples[-1][column] for column in columns}
@@ -230,14 +235,51 @@ class Plan:
             return
         if name not in self._unique_columns or not lens.legacy.nullable:
             yield Probe(f"update {name} to NULL", Update(((name, None),), here))
-        if lens.legacy.default is not None and name not in self.ground.drawing:
-            yield Probe(f"update {name} to DEFAULT", Update(((name, Keyword.DEFAULT),), here))
-        if name in self._unique_columns:
-            return  # the twin does not know which values other rows have
-        for value in self._values(lens):
-            if value != row[name]:
+        if name in self._unique_columns:  # the twin does not know what other rows have
+            value = self._unused_in(row, lens)
+            if value is not None:
                 title = f"update {name} to {shown(value, 30)}"
                 yield Probe(title, Update(((name, value),), here))
+            return
+        if lens.legacy.default is not None and name not in self.ground.drawing:
+            yield Probe(f"update {name} to DEFAULT", Update(((name, Keyword.DEFAULT),), here))
+        values = self._values(lens)
+        for other in self._rows_for(lens, row):
+            for value in values:
+                if value != other[name]:
+                    title = f"update {name} from {shown(other[name], 30)} to {shown(value, 30)}"
+                    condition = where(self.ground.key(other))
+                    yield Probe(title, Update(((name, value),), condition))
+
+    def _rows_for(self, lens: Lens, row: Cells) -> list[Cells]:
+        """Return the rows on which to update a column: for a state or a flag, one in each state."""
+        name = lens.legacy.name
+        distinct = {row[name]: row}
+        for other in self.ground.samples:
+            if isinstance(lens.rule, ValueMap | Flag) or other[name] is None:
+                distinct.setdefault(other[name], other)
+        return list(distinct.values())
+
+    def _unused_in(self, row: Cells, lens: Lens) -> str | None:
+        """Return a value by which a row stays unique when only this column changes, or None."""
+        name = lens.legacy.name
+        if name in self.ground.key_names or any(name in fk.columns for fk in self.ground.inbound):
+            return None  # has a statement of its own, for a row that nothing refers to
+        keys = [columns for _, columns in self._unique if name in columns]
+        for fk in self.ground.outbound:
+            if name in fk.columns:
+                if fk.columns != (name,) or len(keys) != 1:
+                    return None
+                found = parents(self.ground, fk, row, keys[0])
+                return found[0][name] if found else None
+        for number in range(90, _UNUSUAL):
+            value = unused(lens, number)
+            changed = {**row, name: value}
+            if value is not None and not any(
+                self._exists({column: changed[column] for column in columns}) for columns in keys
+            ):
+                return value
+        return None
 
     def _values(self, lens: Lens) -> list[str]:
         name = lens.legacy.name

@@ -16,6 +16,10 @@ from compat.names import idents
 from verify.context import Disturbed
 from verify.probes.statements import Cells, Probe, where_any
 
+_SAVEPOINT = "compat_verify"
+ROLLBACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}"
+"""Takes a transaction that has failed inside `attempt` back to its beginning."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -99,21 +103,21 @@ def disturbed(error: psycopg.Error) -> None:
     """Raise Disturbed when the error comes from what others do at this moment."""
     message = error.diag.message_primary or str(error)
     if isinstance(error, psycopg.errors.LockNotAvailable):
-        raise Disturbed(message, is_lock=True) from error
+        raise Disturbed(message, error.sqlstate, is_lock=True) from error
     if isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-        raise Disturbed(message, is_lock=False) from error
+        raise Disturbed(message, error.sqlstate, is_lock=False) from error
 
 
 @contextmanager
 def attempt(conn: Connection) -> Iterator[None]:
     """Undo at the end whatever was done inside, also after an error of the database."""
-    conn.execute("SAVEPOINT compat_verify", prepare=False)
+    conn.execute(f"SAVEPOINT {_SAVEPOINT}", prepare=False)
     try:
         yield
     finally:
         if not conn.closed:
-            conn.execute("ROLLBACK TO SAVEPOINT compat_verify", prepare=False)
-            conn.execute("RELEASE SAVEPOINT compat_verify", prepare=False)
+            conn.execute(ROLLBACK, prepare=False)
+            conn.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}", prepare=False)
 
 
 def _cells(cursor: psycopg.Cursor[tuple[object, ...]]) -> Iterator[Cells]:

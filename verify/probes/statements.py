@@ -65,6 +65,8 @@ class Insert:
                 for row, known in zip(rows, given, strict=True)
             )
             overriding = " OVERRIDING SYSTEM VALUE"
+        if not columns:
+            return f"INSERT INTO {relation} DEFAULT VALUES RETURNING *"
         values = ", ".join("(" + ", ".join(map(say, row)) + ")" for row in rows)
         return f"INSERT INTO {relation} ({idents(columns)}){overriding} VALUES {values} RETURNING *"
 

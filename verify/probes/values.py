@@ -17,7 +17,7 @@ _BY_TYPE: dict[str, tuple[str, ...]] = {
     "smallint": ("0", "1", "-1", "-32768", "32767", "32768"),
     "integer": ("0", "1", "-1", "-2147483648", "2147483647", "2147483648"),
     "bigint": ("0", "1", "-1", "-9223372036854775808", "9223372036854775807"),
-    "boolean": ("true", "false"),
+    "boolean": ("t", "f"),
     "uuid": ("00000000-0000-0000-0000-000000000000", "123e4567-e89b-42d3-a456-426614174000"),
     "date": ("1970-01-01", "2024-02-29", "9999-12-31", "infinity"),
     "timestamp without time zone": (
@@ -140,4 +140,6 @@ def ordinary(lens: Lens) -> str | None:
 
 
 def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "t" if value else "f"  # as PostgreSQL prints it
+    return str(value)

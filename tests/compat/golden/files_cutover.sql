@@ -1,0 +1,28 @@
+SELECT CASE WHEN EXISTS (SELECT FROM "public"."files") THEN compat.require_phase('files', 'copied') ELSE compat.require_phase('files', 'expanded', 'copying', 'copied') END;
+
+LOCK TABLE "public"."files" IN ACCESS EXCLUSIVE MODE;
+
+LOCK TABLE "public"."documents" IN SHARE ROW EXCLUSIVE MODE;
+
+DROP TRIGGER "00_compat_sync" ON "public"."files";
+
+DROP TRIGGER "00_compat_sync_truncate" ON "public"."files";
+
+ALTER TABLE "public"."files" RENAME TO "files__retired";
+
+ALTER VIEW "public"."files__compat" RENAME TO "files";
+
+SELECT compat.wear('"public"."files"'::pg_catalog.regclass, compat.looks_of('"public"."files__retired"'::pg_catalog.regclass));
+
+CREATE TRIGGER "00_compat_reverse" AFTER INSERT OR UPDATE OR DELETE
+ON "public"."documents" FOR EACH ROW EXECUTE FUNCTION "compat"."files__reverse"();
+
+CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
+ON "public"."documents" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."files__reverse"();
+
+SELECT compat.add_foreign_key_twins('files', '"public"."files__retired"'::pg_catalog.regclass, ARRAY['id', 'note']::text[], '"public"."documents"'::pg_catalog.regclass, ARRAY['task_id', 'remark']::text[]);
+
+UPDATE compat.mapping SET phase = 'cutover', changed_at = clock_timestamp() WHERE name = 'files';
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('files', 'cutover', jsonb_build_object('fingerprint', '20c7b693d6774addc2edfbf6f4c1fff359924cbeb3bc895cbfd0a8dc65bac794'));
+

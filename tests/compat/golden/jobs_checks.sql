@@ -1,0 +1,16 @@
+SELECT count(*) FROM "public"."jobs" AS l WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id");
+
+SELECT "task_id" FROM "public"."tasks" AS t
+WHERE NOT EXISTS (SELECT FROM "public"."jobs" AS l WHERE t."task_id" = l."id")
+ORDER BY "task_id" LIMIT 5;
+
+DELETE FROM "public"."tasks" AS t
+WHERE NOT EXISTS (SELECT FROM "public"."jobs" AS l WHERE t."task_id" = l."id");
+
+-- status
+SELECT l."status"::text, count(*) FROM "public"."jobs" AS l
+WHERE l."status" NOT IN (1, 2) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5;
+
+-- origin
+SELECT count(*) FROM "public"."jobs" AS l WHERE l."origin" IS DISTINCT FROM 'shop'::text;
+

@@ -1,0 +1,38 @@
+SELECT ARRAY[l."id"::text] FROM (
+    SELECT l."id" FROM "public"."jobs" AS l
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer))
+    ORDER BY l."id" LIMIT %(size)s
+) AS l ORDER BY l."id" DESC LIMIT 1;
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)
+     FOR SHARE OF l SKIP LOCKED
+), copied AS (
+    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+    SELECT l."id",
+        (l."cost"::numeric * 100)::integer,
+        CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text) END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone) END,
+        l."note",
+        (upper(note)) FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id")
+    LIMIT %(size)s FOR SHARE OF l 
+), copied AS (
+    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+    SELECT l."id",
+        (l."cost"::numeric * 100)::integer,
+        CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text) END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone) END,
+        l."note",
+        (upper(note)) FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied);
+

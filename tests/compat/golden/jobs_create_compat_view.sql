@@ -1,0 +1,175 @@
+CREATE VIEW "public"."jobs__compat" AS
+SELECT
+    t."task_id" AS "id",
+    (t."cents"::numeric * 0.01)::numeric(10,2) AS "cost",
+    CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END AS "status",
+    (t."done_at" IS NOT NULL) AS "done",
+    t."remark" AS "note",
+    'shop'::text AS "origin"
+FROM "public"."tasks" AS t;
+
+ALTER VIEW "public"."jobs__compat" ALTER COLUMN "id" SET DEFAULT nextval('public.jobs_id_seq'::regclass);
+
+ALTER VIEW "public"."jobs__compat" ALTER COLUMN "cost" SET DEFAULT 0.00;
+
+ALTER VIEW "public"."jobs__compat" ALTER COLUMN "status" SET DEFAULT 1;
+
+ALTER VIEW "public"."jobs__compat" ALTER COLUMN "done" SET DEFAULT false;
+
+ALTER VIEW "public"."jobs__compat" ALTER COLUMN "origin" SET DEFAULT 'shop'::text;
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__insert"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',
+            MESSAGE = pg_catalog.format('null value in column "%s" of relation "%s" '
+                'violates not-null constraint',
+                CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END, 'jobs'),
+            COLUMN = CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END,
+            SCHEMA = 'public', TABLE = 'jobs';
+    END IF;
+    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+    VALUES (NEW."id",
+        (NEW."cost"::numeric * 100)::integer,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        NEW."note",
+        (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+    RETURN NEW;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__insert"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__insert"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_insert" INSTEAD OF INSERT ON "public"."jobs__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__insert"();
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__update"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',
+            MESSAGE = pg_catalog.format('null value in column "%s" of relation "%s" '
+                'violates not-null constraint',
+                CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END, 'jobs'),
+            COLUMN = CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END,
+            SCHEMA = 'public', TABLE = 'jobs';
+    END IF;
+    UPDATE "public"."tasks" AS t SET
+        "task_id" = NEW."id",
+        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END ELSE t."done_at" END,
+        "remark" = NEW."note"
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+    IF FOUND THEN
+        RETURN NEW;
+    END IF;
+    PERFORM FROM "public"."tasks" AS t
+    WHERE t."task_id" = OLD."id" AND NOT compat.is_own_change(t.xmin);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+        MESSAGE = 'could not serialize access to "jobs" due to concurrent update',
+        HINT = 'The row was changed after the statement read it; retry the transaction.',
+        SCHEMA = 'public', TABLE = 'jobs';
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__update"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__update"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_update" INSTEAD OF UPDATE ON "public"."jobs__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__update"();
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__delete"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM "public"."tasks" AS t
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD;
+    IF FOUND THEN
+        RETURN OLD;
+    END IF;
+    PERFORM FROM "public"."tasks" AS t
+    WHERE t."task_id" = OLD."id" AND NOT compat.is_own_change(t.xmin);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+        MESSAGE = 'could not serialize access to "jobs" due to concurrent update',
+        HINT = 'The row was changed after the statement read it; retry the transaction.',
+        SCHEMA = 'public', TABLE = 'jobs';
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__delete"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__delete"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_delete" INSTEAD OF DELETE ON "public"."jobs__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__delete"();
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__reverse"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        UPDATE "public"."jobs__retired" AS r SET
+            "id" = NEW."task_id",
+    "cost" = CASE WHEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) ELSE r."cost" END,
+    "status" = CASE WHEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer) END THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END ELSE r."status" END,
+    "done" = CASE WHEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) THEN (NEW."done_at" IS NOT NULL) ELSE r."done" END,
+    "note" = NEW."remark"
+        WHERE r."id" = OLD."task_id";
+        IF NOT FOUND THEN
+        INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
+        VALUES (NEW."task_id",
+    (NEW."cents"::numeric * 0.01)::numeric(10,2),
+    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END,
+    (NEW."done_at" IS NOT NULL),
+    NEW."remark",
+    'shop'::text)
+        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
+        END IF;
+    ELSIF TG_OP = 'INSERT' THEN
+        INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
+        VALUES (NEW."task_id",
+    (NEW."cents"::numeric * 0.01)::numeric(10,2),
+    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END,
+    (NEW."done_at" IS NOT NULL),
+    NEW."remark",
+    'shop'::text)
+        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
+    ELSIF TG_OP = 'DELETE' THEN
+        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id";
+    ELSE
+        DELETE FROM "public"."jobs__retired";
+    END IF;
+    RETURN NULL;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__reverse"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__reverse"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.wear('"public"."jobs__compat"'::pg_catalog.regclass, compat.looks_of('"public"."jobs"'::pg_catalog.regclass));
+

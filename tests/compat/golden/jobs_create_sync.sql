@@ -1,0 +1,62 @@
+LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
+
+SELECT compat.require_empty('"public"."tasks"'::pg_catalog.regclass);
+
+SELECT compat.require_alike('"public"."jobs"'::pg_catalog.regclass, '"public"."tasks"'::pg_catalog.regclass);
+
+INSERT INTO compat.mapping (name, document, fingerprint, phase)
+VALUES ('jobs', '{"accept": ["origin"], "fills": [{"target": "title", "value": "upper(note)"}], "legacy": {"columns": [{"default": "nextval(''public.jobs_id_seq''::regclass)", "name": "id", "nullable": false, "type": "integer"}, {"comment": "in euros", "default": "0.00", "name": "cost", "nullable": false, "type": "numeric(10,2)"}, {"default": "1", "name": "status", "nullable": false, "type": "integer"}, {"default": "false", "name": "done", "nullable": false, "type": "boolean"}, {"name": "note", "type": "text"}, {"default": "''shop''::text", "name": "origin", "type": "text"}], "comment": "What is to be done", "constraints": [{"columns": ["id"], "definition": "PRIMARY KEY (id)", "kind": "primary_key", "name": "jobs_pkey"}, {"columns": ["cost"], "definition": "CHECK ((cost >= 0))", "kind": "check", "name": "jobs_cost_check"}], "indexes": [{"definition": "USING btree (note)", "name": "jobs_note_idx"}], "name": "jobs", "schema": "public", "sequences": [{"column": "id", "name": "jobs_id_seq", "schema": "public"}]}, "name": "jobs", "rules": [{"legacy": "id", "rule": "column", "target": "task_id"}, {"factor": 100, "legacy": "cost", "rule": "cast", "target": "cents"}, {"legacy": "status", "pairs": [[1, "waiting"], [2, "running"]], "rule": "value_map", "target": "state"}, {"legacy": "done", "rule": "flag", "target": "done_at"}, {"legacy": "note", "rule": "column", "target": "remark"}, {"legacy": "origin", "rule": "constant", "value": "shop"}], "target": {"columns": [{"name": "task_id", "nullable": false, "type": "integer"}, {"name": "cents", "nullable": false, "type": "integer"}, {"name": "state", "nullable": false, "type": "text"}, {"name": "done_at", "type": "timestamp with time zone"}, {"name": "remark", "type": "text"}, {"name": "title", "nullable": false, "type": "text"}], "constraints": [{"columns": ["task_id"], "definition": "PRIMARY KEY (task_id)", "kind": "primary_key", "name": "tasks_pkey"}], "name": "tasks", "schema": "public"}, "version": 1}', 'fa1eb3fd177a7d2c6ba21ecbf8d0525c2bb36f2cd080ef83721aa0eab3854a71', 'expanded');
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('jobs', 'expand', jsonb_build_object('fingerprint', 'fa1eb3fd177a7d2c6ba21ecbf8d0525c2bb36f2cd080ef83721aa0eab3854a71'));
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__sync"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        UPDATE "public"."tasks" AS t SET
+            "task_id" = NEW."id",
+        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END ELSE t."done_at" END,
+        "remark" = NEW."note"
+        WHERE t."task_id" = OLD."id";
+        IF NOT FOUND THEN
+        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+        VALUES (NEW."id",
+        (NEW."cost"::numeric * 100)::integer,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        NEW."note",
+        (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
+        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
+        END IF;
+    ELSIF TG_OP = 'INSERT' THEN
+        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+        VALUES (NEW."id",
+        (NEW."cost"::numeric * 100)::integer,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        NEW."note",
+        (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
+        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
+    ELSIF TG_OP = 'DELETE' THEN
+        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id";
+    ELSE
+        DELETE FROM "public"."tasks";
+    END IF;
+    RETURN NULL;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__sync"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__sync"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+CREATE TRIGGER "00_compat_sync" AFTER INSERT OR UPDATE OR DELETE
+ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+
+CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
+ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+

@@ -1,0 +1,32 @@
+SELECT CASE WHEN EXISTS (SELECT FROM "public"."jobs") THEN compat.require_phase('jobs', 'copied') ELSE compat.require_phase('jobs', 'expanded', 'copying', 'copied') END;
+
+LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
+
+LOCK TABLE "public"."tasks" IN SHARE ROW EXCLUSIVE MODE;
+
+DROP TRIGGER "00_compat_sync" ON "public"."jobs";
+
+DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
+
+ALTER TABLE "public"."jobs" RENAME TO "jobs__retired";
+
+ALTER VIEW "public"."jobs__compat" RENAME TO "jobs";
+
+SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, compat.looks_of('"public"."jobs__retired"'::pg_catalog.regclass));
+
+ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
+
+ALTER TABLE "public"."tasks" ALTER COLUMN "task_id" SET DEFAULT nextval('"public"."jobs_id_seq"'::regclass);
+
+CREATE TRIGGER "00_compat_reverse" AFTER INSERT OR UPDATE OR DELETE
+ON "public"."tasks" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__reverse"();
+
+CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
+ON "public"."tasks" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__reverse"();
+
+SELECT compat.add_foreign_key_twins('jobs', '"public"."jobs__retired"'::pg_catalog.regclass, ARRAY['id', 'note']::text[], '"public"."tasks"'::pg_catalog.regclass, ARRAY['task_id', 'remark']::text[]);
+
+UPDATE compat.mapping SET phase = 'cutover', changed_at = clock_timestamp() WHERE name = 'jobs';
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('jobs', 'cutover', jsonb_build_object('fingerprint', 'fa1eb3fd177a7d2c6ba21ecbf8d0525c2bb36f2cd080ef83721aa0eab3854a71'));
+

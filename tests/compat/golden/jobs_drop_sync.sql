@@ -1,0 +1,12 @@
+SELECT compat.require_phase('jobs', 'expanded', 'copying', 'copied');
+
+DROP TRIGGER "00_compat_sync" ON "public"."jobs";
+
+DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
+
+DROP FUNCTION IF EXISTS "compat"."jobs__sync"();
+
+DELETE FROM compat.mapping WHERE name = 'jobs';
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('jobs', 'unexpand', jsonb_build_object('fingerprint', 'fa1eb3fd177a7d2c6ba21ecbf8d0525c2bb36f2cd080ef83721aa0eab3854a71'));
+

@@ -1,0 +1,32 @@
+SELECT compat.require_phase('jobs', 'cutover');
+
+LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
+
+LOCK TABLE "public"."jobs__retired" IN ACCESS EXCLUSIVE MODE;
+
+SELECT compat.drop_foreign_key_twins('jobs');
+
+DROP TRIGGER "00_compat_reverse" ON "public"."tasks";
+
+DROP TRIGGER "00_compat_reverse_truncate" ON "public"."tasks";
+
+ALTER VIEW "public"."jobs" RENAME TO "jobs__compat";
+
+ALTER TABLE "public"."jobs__retired" RENAME TO "jobs";
+
+SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, compat.looks_of('"public"."jobs__compat"'::pg_catalog.regclass));
+
+ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
+
+ALTER TABLE "public"."tasks" ALTER COLUMN "task_id" DROP DEFAULT;
+
+CREATE TRIGGER "00_compat_sync" AFTER INSERT OR UPDATE OR DELETE
+ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+
+CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
+ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+
+UPDATE compat.mapping SET phase = 'copied', changed_at = clock_timestamp() WHERE name = 'jobs';
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('jobs', 'rollback', jsonb_build_object('fingerprint', 'fa1eb3fd177a7d2c6ba21ecbf8d0525c2bb36f2cd080ef83721aa0eab3854a71'));
+

@@ -1,0 +1,135 @@
+"""The SQL that a small mapping compiles to, word for word, in golden/*.sql.
+
+After a change that is meant: UPDATE_GOLDEN=1 pytest tests/compat/test_sql.py, then read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compat import rules
+from compat.compile import copy, swap
+from compat.compile.install import install
+from compat.mapping import Fill, Mapping
+from compat.tables import Column, Constraint, Index, Sequence, Table
+from tests.compat.migrations import Connection
+
+GOLDEN = Path(__file__).parent / "golden"
+
+LEGACY = Table(
+    "public",
+    "jobs",
+    (
+        Column("id", "integer", False, "nextval('public.jobs_id_seq'::regclass)"),
+        Column("cost", "numeric(10,2)", False, "0.00", comment="in euros"),
+        Column("status", "integer", False, "1"),
+        Column("done", "boolean", False, "false"),
+        Column("note", "text"),
+        Column("origin", "text", default="'shop'::text"),
+    ),
+    (
+        Constraint("jobs_pkey", "primary_key", ("id",), "PRIMARY KEY (id)"),
+        Constraint("jobs_cost_check", "check", ("cost",), "CHECK ((cost >= 0))"),
+    ),
+    (Index("jobs_note_idx", "USING btree (note)"),),
+    (Sequence("public", "jobs_id_seq", "id"),),
+    comment="What is to be done",
+)
+TARGET = Table(
+    "public",
+    "tasks",
+    (
+        Column("task_id", "integer", False),
+        Column("cents", "integer", False),
+        Column("state", "text", False),
+        Column("done_at", "timestamp with time zone"),
+        Column("remark", "text"),
+        Column("title", "text", False),
+    ),
+    (Constraint("tasks_pkey", "primary_key", ("task_id",), "PRIMARY KEY (task_id)"),),
+)
+CONVERTING = Mapping(
+    "jobs",
+    LEGACY,
+    TARGET,
+    (
+        rules.Column("id", "task_id"),
+        rules.Cast("cost", "cents", factor=100),
+        rules.ValueMap("status", "state", ((1, "waiting"), (2, "running"))),
+        rules.Flag("done", "done_at"),
+        rules.Column("note", "remark"),
+        rules.Constant("origin", "shop"),
+    ),
+    fills=(Fill("title", "upper(note)"),),
+    accept=("origin",),
+)
+RENAMING = Mapping(
+    "files",
+    Table("public", "files", LEGACY.columns[::4], LEGACY.constraints[:1]),
+    Table("public", "documents", TARGET.columns[::4], TARGET.constraints),
+    (rules.Column("id", "task_id"), rules.Column("note", "remark")),
+)
+
+COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
+    "create_sync": swap.create_sync,
+    "create_compat_view": swap.create_compat_view,
+    "cutover": swap.cutover,
+    "uncutover": swap.uncutover,
+    "contract": swap.contract,
+    "uncontract": swap.uncontract,
+    "drop_compat_view": swap.drop_compat_view,
+    "drop_sync": swap.drop_sync,
+    "copy": lambda mapping: [copy.batch_end(mapping), copy.batch(mapping), copy.sweep(mapping)],
+    "checks": lambda mapping: [
+        copy.missing(mapping),
+        copy.foreign(mapping),
+        copy.purge(mapping),
+        *(f"-- {column}\n{query}" for column, query in copy.refused(mapping)),
+        *(f"-- {column}\n{query}" for column, query in copy.losses(mapping)),
+    ],
+}
+FILES = {f"jobs_{step}": (CONVERTING, step) for step in COMPILED} | {
+    f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_step_compiles_to_the_statements_in_its_golden_file(name: str) -> None:
+    mapping, step = FILES[name]
+    text = "".join(f"{statement};\n\n" for statement in COMPILED[step](mapping))
+    path = GOLDEN / f"{name}.sql"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(FILES)
+
+
+def test_compilation_gives_the_same_text_each_time() -> None:
+    again = Mapping.from_json(CONVERTING.to_json())
+    for step in COMPILED.values():
+        assert step(again) == step(CONVERTING)
+
+
+def test_installing_twice_changes_nothing(conn: Connection) -> None:
+    def objects() -> list[tuple[str, ...]]:
+        return conn.execute(
+            "SELECT oid::regprocedure::text, prosrc FROM pg_proc"
+            " WHERE pronamespace = to_regnamespace('compat')"
+            " UNION ALL SELECT relname, relkind::text"
+            " FROM pg_class WHERE relnamespace = to_regnamespace('compat') ORDER BY 1"
+        ).fetchall()
+
+    for statement in install():
+        conn.execute(statement)
+    first = objects()
+    for statement in install():
+        conn.execute(statement)
+    assert len(first) > 20
+    assert objects() == first
