@@ -59,8 +59,8 @@ def command(
         str | None,
         typer.Option(
             "--url",
-            envvar="COMPAT_DATABASE_URL",
             "-u",
+            envvar="COMPAT_DATABASE_URL",
             help="Database: its mappings if no --mapping is given, and what columns its other"
             " tables have.",
         ),

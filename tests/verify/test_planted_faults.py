@@ -231,7 +231,7 @@ def test_columns_swapped_in_the_view_are_found_by_every_check_that_looks_at_valu
         ("ALTER TABLE order_line_items__retired ADD COLUMN more text", "table", "more"),
         (
             "UPDATE compat.mapping SET document = "
-            "replace(document::text, 'unit_price_text', 'note')::json",
+            "replace(document::text, '\"pending\"', '\"open\"')::json",
             "fingerprint",
             "changed by hand",
         ),
