@@ -112,7 +112,8 @@ def _copies(
         "Rate of the copy",
         "Rows per second of the copy in batches, each committed, against one INSERT … SELECT of "
         "the same rows into the same target with all its keys, checks and indexes (converting "
-        "mapping). The baseline is the time of one row.",
+        "mapping). `compat copy` is the whole command in its default batches, with its checks of "
+        "every value. The baseline is the time of one row.",
         "one statement",
         columns,
         results,
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         help="rows of the measured tables (%(default)s)",
     )
     parser.add_argument(
-        "--repeat", type=_at_least(1), default=7, help="samples of each figure (%(default)s)"
+        "--repeat", type=_at_least(1), default=5, help="samples of each figure (%(default)s)"
     )
     parser.add_argument(
         "--only",

@@ -204,23 +204,24 @@ def expand(conn: Connection, mapping: Mapping) -> None:
 
 
 def copy(conn: Connection, mapping: Mapping, batch_size: int = 20_000) -> int:
-    """Copy all rows as `compat copy` does it, without its checks; return how many."""
-    # As `compat copy`: a generic plan would read from the beginning for every batch.
-    conn.execute("SET plan_cache_mode = force_custom_plan")
+    """Run the statements of the copy, each batch in its own transaction; return the rows."""
     batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
     after: list[str] | None = None
     copied = 0
+    # Not prepared, so planned for their values: a generic plan would read from the beginning for
+    # every batch. Forcing custom plans on the session instead would have every foreign key check
+    # planned again for every row.
     while True:
-        end = conn.execute(batch_end, {"after": after, "size": batch_size}).fetchone()
+        bounds = {"after": after, "size": batch_size}
+        end = conn.execute(batch_end, bounds, prepare=False).fetchone()
         if end is None:
-            break
+            return copied
         with conn.transaction():
-            row = conn.execute(batch, {"after": after, "upto": end[0]}).fetchone()
+            bounds = {"after": after, "upto": end[0]}
+            row = conn.execute(batch, bounds, prepare=False).fetchone()
             assert row is not None
             copied += row[1]
         after = end[0]
-    conn.execute("RESET plan_cache_mode")
-    return copied
 
 
 def _cut_over(conn: Connection, mapping: Mapping, *, keep_retired: bool) -> None:

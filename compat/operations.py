@@ -20,7 +20,7 @@ from compat.compile import swap
 from compat.compile.install import install, installed
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
-from compat.run.retry import RETRYABLE, LockPolicy, again
+from compat.run.retry import RETRYABLE, LockPolicy, again, open_transactions
 from compat.run.steps import check_tables, check_values
 
 log = logging.getLogger("alembic.runtime.migration")
@@ -34,6 +34,7 @@ class CompatOperation(MigrateOperation):
     :param mapping: the mapping; the same value in every revision of a migration
     :param lock_timeout: milliseconds that a statement may wait for a lock before the step gives
         way and is tried again
+    :param max_attempts: how often it is tried before the revision fails and can be run again
     """
 
     operation: ClassVar[str]
@@ -46,13 +47,19 @@ class CompatOperation(MigrateOperation):
     makes_view: ClassVar[bool | None] = None
     """True when the step makes the standby view, False when it drops it."""
 
-    def __init__(self, mapping: Mapping, lock_timeout: int = LockPolicy.timeout_ms) -> None:
+    def __init__(
+        self,
+        mapping: Mapping,
+        lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
+    ) -> None:
         self.mapping = mapping
         self.lock_timeout = lock_timeout
+        self.max_attempts = max_attempts
 
     def reverse(self) -> MigrateOperation:
         """Return the operation that takes this one back."""
-        return self.reverse_class(self.mapping, self.lock_timeout)
+        return self.reverse_class(self.mapping, self.lock_timeout, self.max_attempts)
 
     def to_diff_tuple(self) -> tuple[str, str]:
         """Return what `alembic check` prints."""
@@ -72,8 +79,9 @@ def _register(name: str, compile: Compiler, *done: str | None) -> type[CompatOpe
         mapping: Mapping,
         *,
         lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
     ) -> None:
-        operations.invoke(cls(mapping, lock_timeout))
+        operations.invoke(cls(mapping, lock_timeout, max_attempts))
 
     invoke.__name__ = name  # register_operation() looks it up by this
     invoke.__doc__ = f"Run the step `{name}` of a mapping; see compat.compile.swap.{name}."
@@ -100,7 +108,7 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
         _emit(operations, _under_lock_timeout(statements, operation.lock_timeout))
         return
     connection = operations.get_bind()
-    policy = LockPolicy(timeout_ms=operation.lock_timeout)
+    policy = LockPolicy(operation.lock_timeout, operation.max_attempts)
 
     def attempt() -> None:
         # Giving the savepoint up gives up its locks: others get through before the next attempt.
@@ -121,7 +129,7 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
     except CompatError as error:
         raise CommandError(str(error)) from error
     except sa.exc.DBAPIError as error:
-        raise _explained(error, operation) from error
+        raise _explained(error, operation, connection) from error
 
 
 def _under_lock_timeout(statements: list[str], milliseconds: int) -> list[str]:
@@ -169,7 +177,9 @@ def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, sa.exc.DBAPIError) and isinstance(error.orig, RETRYABLE)
 
 
-def _explained(error: sa.exc.DBAPIError, operation: CompatOperation) -> Exception:
+def _explained(
+    error: sa.exc.DBAPIError, operation: CompatOperation, connection: sa.Connection
+) -> Exception:
     """Return what Alembic prints as one message for a refusal that the user can act on."""
     diag = error.orig.diag if isinstance(error.orig, psycopg.Error) else None
     if diag is None or diag.message_primary is None:
@@ -178,6 +188,9 @@ def _explained(error: sa.exc.DBAPIError, operation: CompatOperation) -> Exceptio
     lines += [f"  {diag.message_detail}"] * bool(diag.message_detail)
     hint = diag.message_hint
     if _is_retryable(error):
+        driver = connection.connection.driver_connection
+        if isinstance(driver, psycopg.Connection):
+            lines[0] += open_transactions(driver)
         hint = "somebody holds a lock for long; run the revision again, or end that transaction"
     lines += [f"  fix: {hint}"] * bool(hint)
     return CommandError("\n".join(lines))

@@ -28,17 +28,17 @@ def render(mapping: Mapping, indent: int = 0) -> str:
 
 def render_module(mapping: Mapping, note: str = "") -> str:
     """Return a Python module that defines MAPPING; `compat plan FILE.py` reads it."""
-    head = f'"""How {mapping.legacy.title} corresponds to {mapping.target.title}."""\n'
+    head = _docstring(f"How {mapping.legacy.title} corresponds to {mapping.target.title}.")
     comment = "".join(f"# {line}\n" for line in note.splitlines())
     body = f"{comment}MAPPING = {render(mapping)}\n"
-    return f"{head}\n{_imports(body)}\n\n{body}"
+    return f"{head}\n\n{_imports(body)}\n\n{body}"
 
 
 def render_draft(
     name: str, legacy: Table, target: Table, rules: tuple[AnyRule, ...], questions: tuple[str, ...]
 ) -> str:
     """Return a module like render_module's for a mapping that may not be complete yet."""
-    head = f'"""How {legacy.title} corresponds to {target.title}: a draft."""\n\n'
+    head = _docstring(f"How {legacy.title} corresponds to {target.title}: a draft.") + "\n\n"
     body = f"MAPPING = Mapping(\n    {_string(name)},\n"
     body += f"    {_render(legacy, 4)},\n    {_render(target, 4)},\n    rules=(\n"
     body += "".join(f"        {_render(rule, 8)},\n" for rule in rules)
@@ -51,6 +51,11 @@ def render_draft(
         )
         body += "\n"
     return head + _imports(body) + "\n\n" + body + "    ),\n)\n"
+
+
+def _docstring(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return f'"""{escaped}"""'
 
 
 def _imports(body: str) -> str:

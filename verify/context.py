@@ -19,12 +19,14 @@ class Context:
 
     :param limit: how many differing rows are shown; the totals are exact
     :param lock_timeout: how many milliseconds a probe waits for a row of a live application
+    :param avoid: keys of rows that live applications were seen to write
     """
 
     conn: Connection
     stored: Stored
     limit: int = 10
     lock_timeout: int = 500
+    avoid: frozenset[tuple[str | None, ...]] = frozenset()
 
     @property
     def mapping(self) -> Mapping:
@@ -67,13 +69,24 @@ class Context:
 
 
 class Disturbed(Exception):
-    """A live application got in the way: the probes can be made again on a new snapshot."""
+    """A live application got in the way: the probes can be made again on a new snapshot.
 
-    def __init__(self, reason: str, sqlstate: str | None, *, is_lock: bool) -> None:
+    :param rows: the keys of the sampled rows that it is writing
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        sqlstate: str | None,
+        *,
+        is_lock: bool,
+        rows: frozenset[tuple[str | None, ...]] = frozenset(),
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.sqlstate = sqlstate
         self.is_lock = is_lock
+        self.rows = rows
 
 
 def shown(value: str | None, width: int = 60) -> str:

@@ -45,7 +45,7 @@ CHECKS = (
 NAMES = tuple(check.name for check in CHECKS)
 
 # How often a check starts again when the rows that it tried were changed meanwhile.
-_ATTEMPTS = 3
+_ATTEMPTS = 8
 
 # A reader waits for no more than an exclusive lock, which a cutover holds for milliseconds.
 _READ_LOCK_TIMEOUT = "5s"
@@ -138,48 +138,69 @@ class _Mapping:
     on_start: Callable[[str, str], None] | None
 
     def report(self, wanted: tuple[Check, ...]) -> MappingReport:
-        """Return the results of all checks; starts again when the phase changes meanwhile."""
-        for _ in range(5):
-            with self.conn.transaction():
-                stored = state.load(self.conn, self.name)
-            try:
-                results = self._results(stored, wanted)
-            except _PhaseChanged:
-                continue
-            mapping = stored.mapping
-            return MappingReport(
-                mapping.name,
-                stored.phase,
-                mapping.chosen_form,
-                stored.legacy_sql,
-                stored.view_sql,
-                mapping.target.sql,
-                tuple(results),
-            )
-        raise StateError(f"the phase of {self.name!r} keeps changing", "run again when it is still")
-
-    def _results(self, stored: Stored, wanted: tuple[Check, ...]) -> Iterator[Result]:
-        if stored.phase == "contracted":
-            for check in wanted:
-                yield holds(check.name, "contracted: nothing is left to compare")
-            return
-        context = Context(self.conn, stored, self.limit, self.lock_timeout)
-        outside = [check for check in wanted if not check.shares_snapshot]
-        inside = [check for check in wanted if check.shares_snapshot]
+        """Return the results of all checks."""
+        together = [check for check in wanted if check.shares_snapshot]
         done: dict[str, Result] = {}
-        if inside:
-            with self._snapshot(stored, "READ ONLY"):
-                for check in inside:
-                    done[check.name] = self._one(check, context)
-        for check in outside:
-            done[check.name] = self._alone(check, context)
-        yield from (done[check.name] for check in wanted)
+        if together:
+            stored, results = self._inside("READ ONLY", together, frozenset())
+            done |= results
+        for check in wanted:
+            if not check.shares_snapshot:
+                stored, result = self._alone(check)
+                done[check.name] = result
+        mapping = stored.mapping
+        return MappingReport(
+            mapping.name,
+            stored.phase,
+            mapping.chosen_form,
+            stored.legacy_sql,
+            stored.view_sql,
+            mapping.target.sql,
+            tuple(done[check.name] for check in wanted),
+        )
 
-    @contextmanager
-    def _snapshot(self, stored: Stored, access: str) -> Iterator[None]:
-        """Open one snapshot, undone at the end; the relations are locked against a change of phase.
+    def _alone(self, check: Check) -> tuple[Stored, Result]:
+        """Make a check in a transaction of its own, again when live applications get in the way."""
+        started = time.monotonic()
+        avoid: frozenset[tuple[str | None, ...]] = frozenset()
+        for _ in range(_ATTEMPTS):
+            try:
+                stored, results = self._inside("READ WRITE", [check], avoid)
+                result = results[check.name]
+                break
+            except Disturbed as error:
+                avoid |= error.rows
+                what = "locked" if error.is_lock else "the sampled rows keep changing"
+                result = not_run(check.name, f"{what}: {error.reason}")
+                stored = self._load()
+        return stored, replace(result, seconds=time.monotonic() - started)
+
+    def _inside(
+        self, access: str, checks: list[Check], avoid: frozenset[tuple[str | None, ...]]
+    ) -> tuple[Stored, dict[str, Result]]:
+        """Make checks inside one snapshot; starts again when somebody changes the phase just then.
 
         :param access: READ ONLY or READ WRITE
+        """
+        for turn in range(20):
+            stored = self._load()
+            context = Context(self.conn, stored, self.limit, self.lock_timeout, avoid)
+            try:
+                with self._snapshot(stored, access, may_be_missing=turn > 2):
+                    return stored, {check.name: self._one(check, context) for check in checks}
+            except _PhaseChanged:
+                continue
+        raise StateError(f"the phase of {self.name!r} keeps changing", "run again when it is still")
+
+    def _load(self) -> Stored:
+        with self.conn.transaction():
+            return state.load(self.conn, self.name)
+
+    @contextmanager
+    def _snapshot(self, stored: Stored, access: str, *, may_be_missing: bool) -> Iterator[None]:
+        """Open one snapshot, undone at the end, with the relations locked against a new phase.
+
+        :param may_be_missing: whether a relation that is not there is more than a cutover going on
         """
         with self.conn.transaction(force_rollback=True):
             self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -192,25 +213,17 @@ class _Mapping:
                 with self.conn.transaction():  # none of this takes the snapshot
                     self.conn.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             except psycopg.Error as error:
-                _raise_if_lost(error)  # whatever is missing, the checks will say
+                _raise_if_lost(error)
+                if isinstance(error, psycopg.errors.UndefinedTable) and not may_be_missing:
+                    raise _PhaseChanged from error
+                # Whatever is missing or may not be read, the checks will say.
             if state.load(self.conn, self.name).phase != stored.phase:
                 raise _PhaseChanged
             yield
 
-    def _alone(self, check: Check, context: Context) -> Result:
-        """Make a check in a transaction of its own, again when live applications get in the way."""
-        started = time.monotonic()
-        for _ in range(_ATTEMPTS):
-            try:
-                with self._snapshot(context.stored, "READ WRITE"):
-                    result = self._one(check, context)
-                    break
-            except Disturbed as error:
-                what = "locked" if error.is_lock else "the sampled rows keep changing"
-                result = not_run(check.name, f"{what}: {error.reason}")
-        return replace(result, seconds=time.monotonic() - started)
-
     def _one(self, check: Check, context: Context) -> Result:
+        if context.stored.phase == "contracted":
+            return holds(check.name, "contracted: nothing is left to compare")
         if self.on_start is not None:
             self.on_start(self.name, check.name)
         started = time.monotonic()

@@ -292,7 +292,8 @@ def _wait_for_older_snapshots(conn: Connection, name: str, patience: float) -> N
             "SELECT pid, usename, application_name,"
             " date_trunc('second', clock_timestamp() - xact_start)::text"
             " FROM pg_catalog.pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND datname = current_database()"
+            # Not backend_type: of other users' sessions, an ordinary role is not shown that.
+            " WHERE usesysid IS NOT NULL AND datname = current_database()"
             " AND pid <> pg_backend_pid() AND age(backend_xmin) > age(%s::text::xid)"
             " ORDER BY xact_start LIMIT 1",
             [str(row[0])],

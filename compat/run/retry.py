@@ -92,7 +92,7 @@ def in_transaction(
     except RETRYABLE as error:
         raise StateError(
             f"{what} met locks in all of {policy.max_attempts} attempts: {_reason(error)}"
-            f"{_open_transactions(conn)}",
+            f"{open_transactions(conn)}",
             "end the long transactions, or give more attempts (--max-attempts) or more time for "
             "each (--lock-timeout)",
         ) from error
@@ -108,7 +108,7 @@ def _reason(error: BaseException | None) -> str:
     return str(error)
 
 
-def _open_transactions(conn: Connection) -> str:
+def open_transactions(conn: Connection) -> str:
     """Return a few lines about the oldest open transactions, which usually hold the locks."""
     rows = conn.execute(
         "SELECT pid, usename, application_name, state,"

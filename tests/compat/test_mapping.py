@@ -414,7 +414,8 @@ def test_the_document_gives_back_an_equal_mapping(original: Mapping) -> None:
 
 
 def test_decimals_in_value_maps_survive_the_document() -> None:
-    rule = rules.ValueMap("a", "b", ((Decimal("1.50"), "x"), (Decimal(2), "y")))
+    pairs: Any = ((Decimal("1.50"), "x"), (Decimal(2), "y"))
+    rule = rules.ValueMap("a", "b", pairs)
     found = one_column("numeric(4,2)", "text", rule)
     assert Mapping.from_json(found.to_json()) == found
 

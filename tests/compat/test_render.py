@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from compat import rules
 from compat.mapping import Mapping, load
 from compat.render import IMPORTS, render, render_module
+from compat.tables import Column
 from tests.compat.strategies import mappings, pure
-from tests.compat.test_mapping import STATUS, Column, one_column
+from tests.compat.test_mapping import STATUS, one_column
 
 
 def evaluate(source: str) -> Any:
@@ -41,9 +42,10 @@ def test_indentation_changes_the_layout_only(original: Mapping) -> None:
 
 
 def test_decimals_survive_as_factors_and_as_mapped_values() -> None:
+    pairs: Any = ((Decimal("1.50"), "x"),)
     for rule, kind, target in (
         (rules.Cast("a", "b", factor=Decimal("0.01")), "integer", "numeric(12,2)"),
-        (rules.ValueMap("a", "b", ((Decimal("1.50"), "x"),)), "numeric(4,2)", "text"),
+        (rules.ValueMap("a", "b", pairs), "numeric(4,2)", "text"),
     ):
         found = one_column(kind, target, rule)
         assert evaluate(render(found)) == found

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -29,6 +30,7 @@ from tests.compat import migrations
 ROOT = Path(__file__).parents[2]
 Connection = psycopg.Connection[Any]
 DEADLINE = 60.0
+PASSWORD = "hush-hush"  # of the roles that tests make; must never be printed
 
 # Nothing of the surroundings but what the commands are meant to read.
 _NOT_INHERITED = ("DATABASE_URL", "COMPAT_DATABASE_URL", "PGPASSWORD", "PGHOST", "PGUSER")
@@ -139,6 +141,40 @@ def phase(conn: Connection, name: str) -> str:
     return str(found)
 
 
+# Roles -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def ordinary_role(conn: Connection) -> Iterator[str]:
+    """A role that may log in with PASSWORD, and owns nothing."""
+    name = f"compat_role_{os.urandom(4).hex()}"
+    conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+    try:
+        yield name
+    finally:
+        conn.execute(f"DROP OWNED BY {name} CASCADE")
+        conn.execute(f"DROP ROLE {name}")
+
+
+def own(conn: Connection, role: str, *tables: str) -> None:
+    """Let a role own tables, and create schemas as the owner of a database may."""
+    database = sql.Identifier(conn.info.dbname)
+    query = "GRANT CREATE ON DATABASE {} TO {}; GRANT CREATE ON SCHEMA public TO {}"
+    grantee = sql.Identifier(role)
+    conn.execute(sql.SQL(query).format(database, grantee, grantee))
+    for table in tables:
+        conn.execute(f"ALTER TABLE {table} OWNER TO {role}")
+
+
+def changed_url(url: str, **parts: str) -> str:
+    """The URL with another user and password, and everything else as it was."""
+    old = urlsplit(url)
+    user, password = parts.get("user", old.username or ""), parts.get("password", PASSWORD)
+    place = old.netloc.rpartition("@")[2]
+    query = f"?{old.query}" if old.query else ""
+    return f"{old.scheme}://{user}:{password}@{place}{old.path}{query}"
+
+
 # Pictures of a database --------------------------------------------------------------------------
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -146,7 +182,9 @@ _CATALOGUE = {
     "schemas": f"SELECT nspname, nspacl::text, obj_description(n.oid) FROM pg_namespace n"
     f" WHERE {_OURS}",
     "relations": "SELECT c.oid::regclass::text, c.relkind::text, pg_get_userbyid(c.relowner),"
-    " c.relacl::text, obj_description(c.oid, 'pg_class'),"
+    " (SELECT array_agg(g::text ORDER BY g::text) FROM unnest(coalesce(c.relacl,"
+    "   acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner))) AS g),"
+    " obj_description(c.oid, 'pg_class'),"
     " CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END"
     f" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OURS}",
     "columns": "SELECT a.attrelid::regclass::text, a.attnum, a.attname,"

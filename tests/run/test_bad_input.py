@@ -4,33 +4,33 @@ The message names the thing that is wrong, and says how to mend it.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from psycopg import sql
 
+from compat import state
 from compat.mapping import Mapping
 from compat.run.copy import CopyOptions
 from tests.compat.migrations import value
 from tests.run.support import (
+    PASSWORD,
     Connection,
     Ended,
+    changed_url,
     compat,
     compat_here,
     make_lines,
+    ordinary_role,
+    own,
     picture,
     start,
     steps,
     succeed,
     write_mapping,
 )
-
-SECRET = "hush-hush"  # must never be printed
 
 
 def refused(conn: Connection, url: str, *arguments: str | Path) -> Ended:
@@ -413,22 +413,13 @@ def test_command_lines_that_make_no_sense_are_usage_errors(
 # Connections -------------------------------------------------------------------------------------
 
 
-def changed(url: str, **parts: str) -> str:
-    """The URL with another user, password, port or query."""
-    old = urlsplit(url)
-    user, password = parts.get("user", old.username or ""), parts.get("password", SECRET)
-    port = parts.get("port", old.port)
-    host = f"{old.hostname or ''}:{port}" if port else old.hostname or ""
-    return urlunsplit((old.scheme, f"{user}:{password}@{host}", old.path, old.query, ""))
-
-
 def assert_cannot_connect(result: Ended) -> None:
     assert result.code == 2, result
     assert result.out == ""
     assert result.err.startswith("error: ")
     assert "fix: " in result.err
     assert "Traceback" not in result.err
-    for part in (SECRET, "hush"):
+    for part in (PASSWORD, "hush"):
         assert part not in result.err
 
 
@@ -441,7 +432,7 @@ def test_no_url_at_all() -> None:
 
 
 def test_a_port_where_nobody_listens() -> None:
-    result = compat(f"postgresql://me:{SECRET}@127.0.0.1:1/db", "status")
+    result = compat(f"postgresql://me:{PASSWORD}@127.0.0.1:1/db", "status")
 
     assert_cannot_connect(result)
     assert "cannot connect to" in result.err
@@ -459,18 +450,13 @@ def test_a_database_that_does_not_exist(url: str) -> None:
 @pytest.fixture
 def role(conn: psycopg.Connection) -> Iterator[str]:
     """A role that may log in, and owns nothing."""
-    name = f"compat_role_{os.urandom(4).hex()}"
-    conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
-    try:
+    with ordinary_role(conn) as name:
         yield name
-    finally:
-        conn.execute(f"DROP OWNED BY {name} CASCADE")
-        conn.execute(f"DROP ROLE {name}")
 
 
 def test_a_password_never_appears_also_when_it_is_wrong(url: str, role: str) -> None:
-    for password in (f"{SECRET}-not", f"{SECRET}%40%2F"):
-        result = compat_here(changed(url, user="compat_nobody", password=password), "status")
+    for password in (f"{PASSWORD}-not", f"{PASSWORD}%40%2F"):
+        result = compat_here(changed_url(url, user="compat_nobody", password=password), "status")
         assert_cannot_connect(result)
         assert "compat_nobody" in result.err
 
@@ -478,13 +464,13 @@ def test_a_password_never_appears_also_when_it_is_wrong(url: str, role: str) -> 
 @pytest.mark.parametrize(
     "url",
     [
-        f"postgresql://me:{SECRET}@@127.0.0.1/db",
-        f"postgresql://me:a@{SECRET}@127.0.0.1/db",
-        f"postgresql://me:1/{SECRET}@127.0.0.1/db",
-        f"postgresql://me:%zz{SECRET}@127.0.0.1/db",
-        f"mysql://me:{SECRET}@127.0.0.1/db",
-        f"host=127.0.0.1 password {SECRET}",
-        SECRET,
+        f"postgresql://me:{PASSWORD}@@127.0.0.1/db",
+        f"postgresql://me:a@{PASSWORD}@127.0.0.1/db",
+        f"postgresql://me:1/{PASSWORD}@127.0.0.1/db",
+        f"postgresql://me:%zz{PASSWORD}@127.0.0.1/db",
+        f"mysql://me:{PASSWORD}@127.0.0.1/db",
+        f"host=127.0.0.1 password {PASSWORD}",
+        PASSWORD,
     ],
 )
 def test_urls_that_cannot_be_read_are_not_quoted(url: str) -> None:
@@ -499,13 +485,13 @@ def test_a_role_that_may_only_read(
     url: str, conn: psycopg.Connection, file: Path, role: str
 ) -> None:
     conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    reader = changed(url, user=role)
+    reader = changed_url(url, user=role)
 
     result = refused(conn, reader, "expand", file, "--execute")
 
     assert "permission denied for database" in result.err
     assert "fix: run as the owner of the legacy and the target table" in result.err
-    assert SECRET not in result.err
+    assert PASSWORD not in result.err
     assert not has_schema(conn)
 
 
@@ -515,7 +501,7 @@ def test_a_role_that_may_not_see_the_schema_compat(
 ) -> None:
     conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
 
-    result = refused(conn, changed(url, user=role), command[0], "lines")
+    result = refused(conn, changed_url(url, user=role), command[0], "lines")
 
     assert "permission denied for schema compat" in result.err
 
@@ -523,13 +509,9 @@ def test_a_role_that_may_not_see_the_schema_compat(
 def test_a_role_that_owns_the_legacy_table_but_not_the_target(
     url: str, conn: psycopg.Connection, file: Path, role: str
 ) -> None:
-    database = sql.Identifier(value(conn, "SELECT current_database()"))
-    conn.execute(
-        sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, sql.Identifier(role))
-    )
-    conn.execute(f"ALTER TABLE lines OWNER TO {role}")
+    own(conn, role, "lines")
 
-    result = refused(conn, changed(url, user=role), "expand", file, "--execute")
+    result = refused(conn, changed_url(url, user=role), "expand", file, "--execute")
 
     assert "permission denied for table lines_v2" in result.err
     assert "fix: run as the owner" in result.err
@@ -552,8 +534,6 @@ def test_a_server_that_only_reads(url: str, conn: psycopg.Connection, file: Path
 @contextlib.contextmanager
 def at_work(url: str, name: str) -> Iterator[None]:
     """Hold the advisory lock that a command holds while it works."""
-    from compat import state
-
     with psycopg.connect(url, autocommit=True) as other:
         state.lock(other, name)
         yield

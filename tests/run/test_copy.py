@@ -20,14 +20,18 @@ from compat.mapping import Mapping
 from compat.run.copy import CopyOptions, copy
 from tests.compat.migrations import one, value
 from tests.run.support import (
+    PASSWORD,
     Connection,
     Ended,
     catalogue,
+    changed_url,
     compat_here,
     contents,
     copied_rows,
     ended,
     make_lines,
+    ordinary_role,
+    own,
     phase,
     same_rows,
     start,
@@ -328,6 +332,23 @@ def test_a_snapshot_that_outlasts_the_patience_is_named(
         assert "pg_dump" in result.err
         assert phase(conn, "lines") == "copying"
     finish(url, conn, mapping)
+
+
+def test_an_ordinary_owner_sees_the_old_snapshots_of_other_users_too(
+    url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    mapping = make_lines(conn)
+    with ordinary_role(conn) as owner:
+        own(conn, owner, "lines", "lines_v2")
+        mine = changed_url(url, user=owner, password=PASSWORD)
+        succeed(mine, "expand", write_mapping(mapping, tmp_path), "--execute")
+        with psycopg.connect(url) as old:
+            old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            old.execute("SELECT count(*) FROM lines")
+            result = compat_here(mine, "copy", "lines", "--execute", "--patience", "0")
+            assert result.code == 2
+            assert f"the transaction of pid {old.info.backend_pid}" in result.err
+        steps(mine, "lines", "copy", "cutover", "rollback", "cutover", "contract")
 
 
 # Keys and sizes ----------------------------------------------------------------------------------

@@ -79,14 +79,14 @@ class _Trial:
 
     def result(self) -> Result:
         """Make all probes and return the verdict."""
-        for probe in self._plan.probes():
-            self._compare(probe)
         for probe in self._plan.broken_checks():
             self._compare(probe)
         if self._ground.samples:
             self._break_foreign_keys()
             self._delete_what_is_referred_to()
             self._look_for_side_effects()
+        for probe in self._plan.probes():
+            self._compare(probe)
         notes = [*self._ground.notes, *self._plan.notes, *self._notes]
         if self._drawn:
             notes.append(
@@ -117,7 +117,7 @@ class _Trial:
         ground = self._ground
         keys = [ground.key(row) for row in ground.samples] + list(probe.keys)
         with attempt(self._conn):
-            seen = self._ask_view(probe)
+            seen = self._ask(self._ground.view, probe)
             stored: tuple[Cells, ...] = ()
             if seen.sqlstate is None:
                 keys += [
@@ -136,24 +136,42 @@ class _Trial:
         self._rows_agree(probe, "returned", right.rows, seen.rows, in_order=in_order)
         self._rows_agree(probe, "stored", expected, stored, in_order=False)
 
-    def _ask_view(self, probe: Probe) -> Answer:
-        """Return the view's answer; 40001 is one only when nobody really changed the rows."""
+    def _ask(self, side: Side, probe: Probe) -> Answer:
+        """Return a side's answer; 40001 is one only when nobody really changed the rows.
+
+        :raises Disturbed: somebody did, or holds them locked
+        """
         try:
-            return self._ground.view.answer(probe)
+            return side.answer(probe)
         except Disturbed as error:
-            if error.is_lock or error.sqlstate != _SERIALIZATION:
-                raise
             self._conn.execute(ROLLBACK, prepare=False)
-            mapping = self._context.mapping
-            for row in self._ground.samples:
-                # Under REPEATABLE READ this fails when the row is newer than the snapshot.
-                locked = self._ground.view.tell(
-                    f"SELECT FROM {mapping.target.sql} AS t, {self._as_row(self._ground.key(row))} "
-                    f"WHERE {same_target_row(mapping, _ROW)} FOR UPDATE OF t"
-                )
-                if locked.sqlstate is not None:
-                    raise
-            return Answer(error.sqlstate, error.reason)
+            rows = self._disturbed_rows()
+            if rows == frozenset() and error.sqlstate == _SERIALIZATION:
+                return Answer(error.sqlstate, error.reason)
+            raise Disturbed(
+                error.reason, error.sqlstate, is_lock=error.is_lock, rows=rows or frozenset()
+            ) from error
+
+    def _disturbed_rows(self) -> frozenset[tuple[str | None, ...]] | None:
+        """Return the keys of the sampled rows that others are writing, None if it cannot be told.
+
+        Under REPEATABLE READ a row that is newer than the snapshot cannot be locked.
+        """
+        found = set()
+        mapping = self._context.mapping
+        for row in self._ground.samples:
+            key = self._ground.key(row)
+            query = (
+                f"SELECT FROM {mapping.target.sql} AS t, {self._as_row(key)} "
+                f"WHERE {same_target_row(mapping, _ROW)} FOR UPDATE OF t NOWAIT"
+            )
+            try:
+                with attempt(self._conn, "compat_verify_row"):
+                    if self._ground.view.tell(query).sqlstate is not None:
+                        return None
+            except Disturbed:
+                found.add(tuple(key.values()))
+        return frozenset(found)
 
     def _given(self, probe: Probe, seen: Answer) -> tuple[Cells, ...]:
         """Return what the twin takes for generated values: the view's, or some that are unused."""
@@ -308,9 +326,9 @@ class _Trial:
         self._tried += 1
         table = Side(self._conn, self._context.stored.legacy_sql, self._ground.view.columns)
         with attempt(self._conn):
-            seen = self._ask_view(probe)
+            seen = self._ask(self._ground.view, probe)
         with attempt(self._conn):
-            right = table.answer(probe)
+            right = self._ask(table, probe)
         if right.sqlstate == "42501":
             self._notes.append(f"{probe.title}: not tried on the table: {right.message}")
             return
@@ -374,12 +392,14 @@ class _Trial:
             if self._ground.view.rows([key]) != visible:
                 return
             before = self._target_row(key)
-            if self._ask_view(probe).sqlstate is not None:
+            if self._ask(self._ground.view, probe).sqlstate is not None:
                 return  # another probe compares errors
             after = self._target_row(key)
         for name, value in (before or {}).items():
             now = None if after is None else after[name]
-            if now != value and name not in allowed:
+            column = self._context.mapping.target.column(name)
+            is_computed = column is not None and column.generated is not None
+            if now != value and name not in allowed and not is_computed:
                 message = (
                     f"{self._context.mapping.target.sql}.{ident(name)} went from {shown(value)} to "
                     f"{shown(now)}, though the statement does not name it"

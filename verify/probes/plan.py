@@ -67,12 +67,12 @@ class Plan:
 
     def probes(self) -> Iterator[Probe]:
         """Yield the statements; between two of them both sides are as at the start."""
-        yield from self._inserts()
         if self.ground.samples:
             yield from self._updates()
             yield from self._deletes()
         else:
             self.notes.append("the table is empty: no update and no delete was tried")
+        yield from self._inserts()  # at the very end those that draw from a sequence
 
     # -- inserts ----------------------------------------------------------------------------
 
@@ -86,7 +86,6 @@ class Plan:
         yield full
         if len(rows) == 2:
             yield self._insert("insert two rows at once", rows)
-        yield from self._generated_inserts(row)
         for lens in self._writable:
             name = lens.legacy.name
             if isinstance(lens.rule, Constant):
@@ -100,6 +99,7 @@ class Plan:
             for name, columns in self._unique:
                 clash = {column: self.ground.samples[-1][column] for column in columns}
                 yield self._insert(f"insert what {name} has already", [{**row, **clash}])
+        yield from self._generated_inserts(row)
 
     def _generated_inserts(self, row: Cells) -> Iterator[Probe]:
         draws = self.ground.drawing

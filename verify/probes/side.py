@@ -109,15 +109,15 @@ def disturbed(error: psycopg.Error) -> None:
 
 
 @contextmanager
-def attempt(conn: Connection) -> Iterator[None]:
+def attempt(conn: Connection, savepoint: str = _SAVEPOINT) -> Iterator[None]:
     """Undo at the end whatever was done inside, also after an error of the database."""
-    conn.execute(f"SAVEPOINT {_SAVEPOINT}", prepare=False)
+    conn.execute(f"SAVEPOINT {savepoint}", prepare=False)
     try:
         yield
     finally:
         if not conn.closed:
-            conn.execute(ROLLBACK, prepare=False)
-            conn.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}", prepare=False)
+            conn.execute(f"ROLLBACK TO SAVEPOINT {savepoint}", prepare=False)
+            conn.execute(f"RELEASE SAVEPOINT {savepoint}", prepare=False)
 
 
 def _cells(cursor: psycopg.Cursor[tuple[object, ...]]) -> Iterator[Cells]:

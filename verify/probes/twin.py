@@ -175,7 +175,7 @@ def _foreign_keys(context: Context, table: Table, *, outbound: bool) -> tuple[Fo
 def _free(
     context: Context, view: Side, inbound: tuple[ForeignKey, ...]
 ) -> tuple[tuple[Cells, ...], list[str]]:
-    """Return some of the last rows that nobody refers to."""
+    """Return some rows that nobody refers to: old ones, which applications hardly write."""
     keys = context.mapping.legacy.row_key
     unreferenced = " AND ".join(
         f"NOT EXISTS (SELECT FROM {fk.relation} AS r WHERE "
@@ -186,31 +186,41 @@ def _free(
         + ")"
         for fk in inbound
     )
-    order = ", ".join(f"{ident(name)} DESC" for name in keys)
-    query = (
-        f"SELECT {idents(view.columns)} FROM (SELECT * FROM {view.relation} "
-        f"ORDER BY {order} LIMIT {_WINDOW}) AS w WHERE {unreferenced or 'true'} "
-        f"ORDER BY {order} LIMIT 3"
-    )
     try:
         with attempt(context.conn):
-            rows = read(context.conn, query)
+            for direction in ("ASC", "DESC"):
+                order = ", ".join(f"{ident(name)} {direction}" for name in keys)
+                rows = read(
+                    context.conn,
+                    f"SELECT {idents(view.columns)} FROM (SELECT * FROM {view.relation} "
+                    f"ORDER BY {order} LIMIT {_WINDOW}) AS w WHERE {unreferenced or 'true'} "
+                    f"ORDER BY {order} LIMIT {3 + len(context.avoid)}",
+                )
+                quiet = tuple(row for row in rows if _is_quiet(context, row))[:3]
+                if quiet:
+                    return quiet, []
     except psycopg.errors.InsufficientPrivilege as error:
         return (), [f"who refers to a row is not known: {error.diag.message_primary}"]
-    return rows, []
+    return (), []
+
+
+def _is_quiet(context: Context, row: Cells) -> bool:
+    return tuple(row[name] for name in context.mapping.legacy.row_key) not in context.avoid
 
 
 def _samples(context: Context, view: Side, free: tuple[Cells, ...]) -> list[Cells]:
     """Return rows worth trying: the first, the last, one with each NULL, each mapped value."""
     keys = context.mapping.legacy.row_key
-    window: list[Cells] = []
-    for direction in ("ASC", "DESC"):
+    ends: list[Cells] = []
+    # The newest rows are those that applications write: leave them alone once that has disturbed.
+    for direction in ("ASC",) if context.avoid else ("ASC", "DESC"):
         order = ", ".join(f"{ident(name)} {direction}" for name in keys)
-        window += read(
+        ends += read(
             context.conn,
             f"SELECT {idents(view.columns)} FROM {view.relation} ORDER BY {order} LIMIT {_WINDOW}",
         )
-    chosen: list[Cells] = [*free, *window[:1], *window[-1:], *window[_WINDOW : _WINDOW + 1]]
+    window = [row for row in ends if _is_quiet(context, row)]
+    chosen: list[Cells] = [*free, *window[:1], *window[-1:], *window[len(window) // 2 :][:1]]
     for lens in context.mapping.lenses:
         name = lens.legacy.name
         if lens.legacy.nullable:

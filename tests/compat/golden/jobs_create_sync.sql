@@ -18,16 +18,16 @@ BEGIN
         UPDATE "public"."tasks" AS t SET
             "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
-        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END ELSE t."done_at" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
         "remark" = NEW."note"
         WHERE t."task_id" = OLD."id";
         IF NOT FOUND THEN
         INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
         VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
         ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
@@ -36,8 +36,8 @@ BEGIN
         INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
         VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
         ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";

@@ -12,7 +12,7 @@ CREATE TABLE "public"."jobs" (
 );
 
 INSERT INTO "public"."jobs" ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
-SELECT t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text FROM "public"."tasks" AS t;
+SELECT t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text FROM "public"."tasks" AS t;
 
 ALTER TABLE "public"."jobs" ADD CONSTRAINT "jobs_pkey" PRIMARY KEY (id);
 
@@ -26,7 +26,7 @@ CREATE VIEW "public"."jobs__compat" AS
 SELECT
     t."task_id" AS "id",
     (t."cents"::numeric * 0.01)::numeric(10,2) AS "cost",
-    CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END AS "status",
+    CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END AS "status",
     (t."done_at" IS NOT NULL) AS "done",
     t."remark" AS "note",
     'shop'::text AS "origin"
@@ -58,8 +58,8 @@ BEGIN
     INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
     VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     RETURNING 'shop'::text
@@ -91,11 +91,11 @@ BEGIN
     UPDATE "public"."tasks" AS t SET
         "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
-        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END ELSE t."done_at" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
         "remark" = NEW."note"
     WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD
     RETURNING 'shop'::text
     INTO NEW."origin";
     IF FOUND THEN
@@ -127,7 +127,7 @@ AS $compat$
 BEGIN
     DELETE FROM "public"."tasks" AS t
     WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer) END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD;
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text) OPERATOR(pg_catalog.*=) OLD;
     IF FOUND THEN
         RETURN OLD;
     END IF;
@@ -159,7 +159,7 @@ BEGIN
         UPDATE "public"."jobs__retired" AS r SET
             "id" = NEW."task_id",
     "cost" = CASE WHEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) ELSE r."cost" END,
-    "status" = CASE WHEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer) END THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END ELSE r."status" END,
+    "status" = CASE WHEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer)::integer END THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END ELSE r."status" END,
     "done" = CASE WHEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) THEN (NEW."done_at" IS NOT NULL) ELSE r."done" END,
     "note" = NEW."remark"
         WHERE r."id" = OLD."task_id";
@@ -167,7 +167,7 @@ BEGIN
         INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
         VALUES (NEW."task_id",
     (NEW."cents"::numeric * 0.01)::numeric(10,2),
-    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END,
+    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END,
     (NEW."done_at" IS NOT NULL),
     NEW."remark",
     'shop'::text)
@@ -177,7 +177,7 @@ BEGIN
         INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
         VALUES (NEW."task_id",
     (NEW."cents"::numeric * 0.01)::numeric(10,2),
-    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer) END,
+    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END,
     (NEW."done_at" IS NOT NULL),
     NEW."remark",
     'shop'::text)
@@ -204,16 +204,16 @@ BEGIN
         UPDATE "public"."tasks" AS t SET
             "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
-        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END ELSE t."done_at" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
         "remark" = NEW."note"
         WHERE t."task_id" = OLD."id";
         IF NOT FOUND THEN
         INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
         VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
         ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
@@ -222,8 +222,8 @@ BEGIN
         INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
         VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text) END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone) END,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
         ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
