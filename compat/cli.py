@@ -235,6 +235,11 @@ def copy(
                 f"{result.seconds:.1f} s, {rate:,.0f} rows/s",
                 markup=False,
             )
+            if result.purged:
+                out.print(
+                    "  removed from the target again, since their legacy rows were deleted "
+                    f"meanwhile: {result.purged:,}"
+                )
 
 
 @app.command()

@@ -143,6 +143,14 @@ BEGIN
                              target, pg_get_userbyid(new.relowner)),
             HINT = format('ALTER TABLE %s OWNER TO %I', target, pg_get_userbyid(old.relowner));
     END IF;
+    IF EXISTS (SELECT FROM pg_inherits i
+               WHERE i.inhrelid = legacy OR i.inhparent = legacy AND old.relkind <> 'p') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s is a partition, or part of an inheritance tree', legacy),
+            HINT = 'Its rows are also written under other names, unseen by triggers and view; '
+                   'migrate the partitioned table as a whole, or end the inheritance first.';
+    END IF;
     IF old.relrowsecurity THEN
         RAISE EXCEPTION USING
             ERRCODE = 'object_not_in_prerequisite_state',

@@ -146,7 +146,8 @@ def _guard(mapping: Mapping) -> str:
     Compared as stored images: exact for every type, also for those without equality.
     """
     reads = ", ".join(mapping.reads(TARGET).values())
-    return f"ROW({reads}) OPERATOR(pg_catalog.*=) OLD"
+    # Not OLD alone: a target column may be called so.
+    return f"ROW({reads})::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record"
 
 
 def _missed(mapping: Mapping) -> list[str]:

@@ -56,13 +56,16 @@ class CopyState:
 class CopyResult:
     """What the copy did in all its runs (rows) and in this one (seconds).
 
-    `rows_seen - rows_copied` rows were there already: the sync triggers had brought them.
+    `rows_seen - rows_copied` rows were there already: the sync triggers had brought them; `swept`
+    came at the end, since somebody had locked them; `purged` left the target again, because no
+    legacy row accounts for them any more.
     """
 
     mapping: str
     rows_seen: int
     rows_copied: int
     swept: int
+    purged: int
     seconds: float
     changed: bool
 
@@ -88,7 +91,8 @@ def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
     mapping = stored.mapping
     check_tables(conn, mapping)
     check_values(conn, mapping)
-    _check_origin(conn, mapping)
+    if stored.progress is None:
+        _check_origin(conn, mapping)
     rows = _count(conn, f"SELECT count(*) FROM {mapping.legacy.sql}")
     absent = _count(conn, compiled.missing(mapping))
     lost = tuple((column, _count(conn, query)) for column, query in compiled.losses(mapping))
@@ -112,10 +116,11 @@ def copy(
     stored = _copyable(conn, name)
     mapping, progress = stored.mapping, stored.progress
     if stored.phase == "copied" and progress is not None:
-        return CopyResult(name, progress.rows_seen, progress.rows_copied, 0, 0.0, False)
+        return CopyResult(name, progress.rows_seen, progress.rows_copied, 0, 0, 0.0, False)
     check_tables(conn, mapping)
     check_values(conn, mapping)
-    _check_origin(conn, mapping)
+    if progress is None:  # later such a row may be one of ours, copied in vain; see _settle()
+        _check_origin(conn, mapping)
     _prepare(conn, mapping)
     if progress is None:
         with conn.transaction():
@@ -160,7 +165,7 @@ def copy(
             if ahead > 0:
                 time.sleep(ahead)
 
-    swept = _settle(conn, mapping, options)
+    swept, purged = _settle(conn, mapping, options)
     conn.execute(f"ANALYZE {mapping.target.sql}")
     with conn.transaction():
         conn.execute(
@@ -168,8 +173,10 @@ def copy(
             [name],
         )
         state.set_phase(conn, name, "copied")
-        state.record(conn, name, "copied", {"seen": seen + swept, "copied": copied + swept})
-    return CopyResult(name, seen + swept, copied + swept, swept, time.monotonic() - started, True)
+        detail = {"seen": seen + swept, "copied": copied + swept, "purged": purged}
+        state.record(conn, name, "copied", detail)
+    seconds = time.monotonic() - started
+    return CopyResult(name, seen + swept, copied + swept, swept, purged, seconds, True)
 
 
 def _copyable(conn: Connection, name: str) -> state.Stored:
@@ -240,25 +247,25 @@ def _check_origin(conn: Connection, mapping: Mapping) -> None:
         )
 
 
-def _settle(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
-    """Bring over what the batches passed by, drop what they brought in vain; return the former.
+def _settle(conn: Connection, mapping: Mapping, options: CopyOptions) -> tuple[int, int]:
+    """Bring over what the batches passed by, drop what they brought in vain; count both.
 
     Passed by: rows that somebody had locked. In vain: rows that were deleted by a transaction whose
     snapshot is older than their copy, which its sync trigger could not see. Once no such snapshot
     is left, neither can happen again.
     """
-    swept = 0
+    swept = purged = 0
     while True:
         _wait_for_older_snapshots(conn, mapping.name, options.patience)
-        in_transaction(
+        purged += in_transaction(
             conn,
-            lambda conn: conn.execute(compiled.purge(mapping)),
+            lambda conn: conn.execute(compiled.purge(mapping)).rowcount,
             options.lock_policy,
             f"clearing the target of {mapping.name!r}",
         )
         found = _sweep(conn, mapping, options)
         if not found:
-            return swept
+            return swept, purged
         swept += found
 
 

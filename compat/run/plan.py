@@ -92,7 +92,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
         legacy=mapping.legacy.title,
         target=mapping.target.title,
         phase=stored.phase if stored else "not started",
-        rows=estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name),
+        rows=_rows(conn, mapping, stored),
         form=mapping.chosen_form,
         why=why,
         columns=tuple(
@@ -111,6 +111,15 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
         indexes=suggested_indexes(mapping),
         steps=_steps(mapping),
     )
+
+
+def _rows(conn: Connection, mapping: Mapping, stored: state.Stored | None) -> int:
+    table, name = mapping.legacy, mapping.legacy.name
+    if stored is not None and stored.phase == "cutover":
+        name = mapping.retired_name
+    elif stored is not None and stored.phase == "contracted":
+        table, name = mapping.target, mapping.target.name
+    return estimate_rows(conn, table.schema, name)
 
 
 def suggested_indexes(mapping: Mapping) -> tuple[str, ...]:

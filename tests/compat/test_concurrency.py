@@ -207,7 +207,11 @@ def without_guard(migration: Migration) -> None:
     """Compile the view's functions as they would be without the re-check."""
     for statement in view.create_view(migration.mapping):
         if statement.startswith("CREATE OR REPLACE FUNCTION"):
-            naive = re.sub(r"\n\s+AND ROW\(.*\) OPERATOR\(pg_catalog\.\*=\) OLD", "", statement)
+            naive = re.sub(
+                r"\n\s+AND ROW\(.*\)::record OPERATOR\(pg_catalog\.\*=\) ROW\(OLD\.\*\)::record",
+                "",
+                statement,
+            )
             migration.conn.execute(naive)
     bodies = "SELECT string_agg(prosrc, '') FROM pg_proc WHERE proname ~ '__(update|delete)$'"
     assert "*=" not in value(migration.conn, bodies)

@@ -122,6 +122,24 @@ def test_a_hostile_mapping_goes_through_a_whole_life_with_equal_contents(conn: C
     assert catalog.reflect_table(conn, f"{SCHEMA}.{LEGACY_TABLE}") == migration.mapping.legacy
 
 
+@pytest.mark.parametrize("name", ["old", "new", "t", "r", "l", "found", "tg_op", "this_row"])
+def test_columns_may_be_called_like_what_stands_in_the_functions(
+    conn: Connection, name: str
+) -> None:
+    conn.execute(f"CREATE TABLE a (id integer PRIMARY KEY, {name} integer, v integer)")
+    conn.execute(f"CREATE TABLE b (id integer PRIMARY KEY, {name} integer, {name}_2 bigint)")
+    found: list[rules.AnyRule] = [rules.Column(column, column) for column in ("id", name)]
+    found.append(rules.Cast("v", f"{name}_2"))
+    migration = Migration.between(conn, "a", "b", found).expand().cutover()
+    assert conn.execute("INSERT INTO a VALUES (1, 2, 3), (2, 3, 4)").rowcount == 2
+    assert conn.execute(f"UPDATE a SET v = v + 1, {name} = v").rowcount == 2
+    assert conn.execute("DELETE FROM a WHERE id = 2").rowcount == 1
+    assert migration.legacy_rows() == migration.retired_rows() == [(1, 3, 4)]
+    migration.uncutover()
+    assert conn.execute("UPDATE a SET v = v + 1").rowcount == 1
+    assert migration.standby_rows() == migration.legacy_rows()
+
+
 def test_the_checks_of_a_hostile_mapping_run_and_find(conn: Connection) -> None:
     migration = hostile(conn)
     conn.execute(f'INSERT INTO {migration.mapping.legacy.sql} ("it\'s") VALUES (1), (7), (7)')

@@ -487,6 +487,40 @@ def test_a_target_of_another_owner_is_refused_at_once(conn: Connection, role: Ro
     assert "ALTER TABLE public.lines_v2 OWNER TO" in str(caught.value.diag.message_hint)
 
 
+@pytest.mark.parametrize(
+    "relative",
+    [
+        "CREATE TABLE child () INHERITS (lines)",
+        "CREATE TABLE parent (note varchar(20)); ALTER TABLE lines INHERIT parent",
+    ],
+)
+def test_tables_whose_rows_have_other_names_too_are_refused(
+    conn: Connection, relative: str
+) -> None:
+    migration = lines(conn)
+    conn.execute(relative)
+    with pytest.raises(errors.ObjectNotInPrerequisiteState, match="inheritance"):
+        migration.expand()
+
+
+def test_a_partitioned_table_goes_there_and_back(conn: Connection) -> None:
+    conn.execute(
+        "CREATE TABLE old (id integer PRIMARY KEY, v integer) PARTITION BY RANGE (id);"
+        "CREATE TABLE low PARTITION OF old FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE high PARTITION OF old DEFAULT;"
+        "CREATE TABLE new (key integer PRIMARY KEY, w bigint);"
+        "INSERT INTO old VALUES (1, 1), (11, 11)"
+    )
+    found: list[rules.AnyRule] = [rules.Column("id", "key"), rules.Cast("v", "w")]
+    migration = Migration.between(conn, "old", "new", found).expand().copy(size=1).cutover()
+    to_the_other_partition = "UPDATE old SET id = id + 9, v = v + 1"
+    assert conn.execute(to_the_other_partition).rowcount == 2
+    assert migration.retired_rows() == migration.legacy_rows() == [(10, 2), (20, 12)]
+    migration.uncutover()
+    assert conn.execute(to_the_other_partition.replace("+ 9", "- 9")).rowcount == 2
+    assert migration.standby_rows() == migration.legacy_rows() == [(1, 3), (11, 13)]
+
+
 def test_row_level_security_is_refused_rather_than_lost(conn: Connection) -> None:
     migration = lines(conn)
     conn.execute("ALTER TABLE lines ENABLE ROW LEVEL SECURITY")

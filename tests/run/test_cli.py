@@ -227,6 +227,23 @@ def test_plan_prints_the_sql_of_every_step_on_request(
     assert picture(conn) == before
 
 
+def test_plan_tells_the_phase_and_the_rows_in_every_phase(
+    url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = write_mapping(make_lines(conn), tmp_path)
+    conn.execute("ANALYZE lines")
+    plan = succeed(url, "plan", file, "--json").json
+    assert (plan["phase"], plan["rows"]) == ("not started", 30)
+    succeed(url, "expand", file, "--execute")
+    for step, phase_then in (
+        *(("copy", "copied"), ("cutover", "cutover"), ("rollback", "copied")),
+        *(("cutover", "cutover"), ("contract", "contracted")),
+    ):
+        steps(url, "lines", step)
+        plan = succeed(url, "plan", "lines", "--json").json
+        assert (plan["phase"], plan["rows"], plan["form"]) == (phase_then, 30, "instead_of")
+
+
 def test_json_has_stable_keys_and_nothing_else_on_standard_output(
     url: str, conn: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -242,7 +259,7 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
         ("expand", file, "--execute"): outcome,
         ("copy", "lines"): {"mapping", "rows", "rows_missing", "batches", "losses"},
         ("copy", "lines", "--execute"): {
-            *("mapping", "rows_seen", "rows_copied", "swept", "seconds", "changed")
+            *("mapping", "rows_seen", "rows_copied", "swept", "purged", "seconds", "changed")
         },
         ("cutover", "lines"): preview,
         ("cutover", "lines", "--execute"): outcome,

@@ -314,6 +314,7 @@ def test_a_row_deleted_by_a_transaction_that_cannot_see_its_copy_does_not_stay_i
         result = ended(process)
 
     assert result.code == 0, result
+    assert "their legacy rows were deleted meanwhile: 1\n" in result.out
     assert same_rows(conn, mapping)
     assert value(conn, "SELECT count(*) FROM lines_v2") == 29
 
@@ -331,7 +332,10 @@ def test_a_snapshot_that_outlasts_the_patience_is_named(
         assert f"the transaction of pid {old.info.backend_pid}" in result.err
         assert "pg_dump" in result.err
         assert phase(conn, "lines") == "copying"
-    finish(url, conn, mapping)
+        old.execute("DELETE FROM lines WHERE id = 5")  # which its sync trigger cannot pass on
+        old.commit()
+    assert value(conn, "SELECT count(*) FROM lines_v2") == 30
+    assert "their legacy rows were deleted meanwhile: 1\n" in finish(url, conn, mapping).out
 
 
 def test_an_ordinary_owner_sees_the_old_snapshots_of_other_users_too(
