@@ -291,12 +291,14 @@ class Cast(Converting):
         return sqltypes.cast_loss(ends.legacy.type, target, factor, self.timezone)
 
     def refused(self, legacy: Row, ends: Ends) -> str | None:
-        if not sqltypes.parse(ends.legacy.type).is_text or self.factor is not None:
-            return None
         target = ends.target(self.target).type
+        value = legacy.column(self.legacy)
+        if not sqltypes.parse(ends.legacy.type).is_text or self.factor is not None:
+            factor = Decimal(1 if self.factor is None else self.factor)
+            scaled = f"({value}::numeric * {literal(factor)})"
+            return sqltypes.out_of_range(scaled, ends.legacy.type, target, factor)
         if sqltypes.parse(target).is_text:
             return None
-        value = legacy.column(self.legacy)
         return f"{value} IS NOT NULL AND NOT compat.castable({value}, {literal(target)})"
 
     def problems(self, ends: Ends) -> Iterator[str]:

@@ -114,6 +114,26 @@ def differs(left: str, right: str, type_text: str, collation: str | None = None)
     return f"(ROW({left})::record OPERATOR(pg_catalog.*<>) ROW({right})::record)"
 
 
+def out_of_range(number: str, legacy_text: str, target_text: str, factor: Decimal) -> str | None:
+    """Return SQL that is true when a scaled number does not fit into the target, or None.
+
+    :param number: SQL of the scaled number, of type numeric
+    :returns: None where every number fits, or where it is not known which ones do
+    """
+    legacy, target = parse(legacy_text), parse(target_text)
+    if target.digits is None or not (legacy.is_integer or legacy.is_numeric):
+        return None
+    before, after = target.digits
+    shift = factor.adjusted() + 1 if factor != 1 else 0
+    if legacy.digits is not None and legacy.digits[0] + shift <= before:
+        return None
+    if target.is_integer:
+        bits = {"smallint": 16, "integer": 32, "bigint": 64}[target.name]
+        limit = 2 ** (bits - 1)
+        return f"pg_catalog.round({number}) NOT BETWEEN {-limit} AND {limit - 1}"
+    return f"pg_catalog.abs(pg_catalog.round({number}, {after})) >= 1e{before}::numeric"
+
+
 def cast_loss(
     legacy_text: str, target_text: str, factor: Decimal | None, timezone: str | None
 ) -> str | None:

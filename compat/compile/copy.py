@@ -81,6 +81,17 @@ def foreign(mapping: Mapping) -> str:
     )
 
 
+def attempt(mapping: Mapping) -> tuple[str, tuple[str, ...]]:
+    """Return a query that converts every legacy row and stores nothing, and its columns.
+
+    It raises what a copy would raise. One row: the number of rows, then for each target column of
+    the second item, in order, the number of rows that give it a value.
+    """
+    written = mapping.writes(LEGACY)
+    counts = ", ".join(f"count({value})" for value in written.values())
+    return f"SELECT count(*), {counts} FROM {mapping.legacy.sql} AS l", tuple(written)
+
+
 def refused(mapping: Mapping) -> list[tuple[str, str]]:
     """Return, per legacy column that may refuse values, a query for the values and their counts."""
     queries = []

@@ -47,14 +47,19 @@ def same_target_row(mapping: Mapping, legacy: Row) -> str:
     )
 
 
-def assignments_of_update(mapping: Mapping) -> str:
+def assignments_of_update(mapping: Mapping, *, converted: bool = True) -> str:
     """Return the SET list that carries an update OLD → NEW of a legacy row into the target row.
+
+    :param converted: False leaves out what a rule converts: for rows in which nothing of that kind
+        changed
 
     A converted column is written only when its legacy value changed (GetPut), so that what the
     legacy side cannot see (microseconds, the instant behind a flag) survives.
     """
     parts = []
     for lens in mapping.lenses:
+        if lens.converts and not converted:
+            continue
         changed = lens.changed(NEW, OLD)
         for name, value in lens.write(NEW, current=TARGET).items():
             kept = f"CASE WHEN {changed} THEN {value} ELSE {TARGET.column(name)} END"

@@ -108,10 +108,7 @@ def _update_body(mapping: Mapping) -> str:
             "BEGIN",
             *_refuse_nulls(mapping),
             *_refuse_read_only(mapping, "update"),
-            f"    UPDATE {mapping.target.sql} AS t SET",
-            f"        {assignments_of_update(mapping)}",
-            f"    WHERE {same_target_row(mapping, OLD)}",
-            f"      AND {_guard(mapping)}{_returning(mapping)};",
+            *_updates(mapping),
             "    IF FOUND THEN",
             "        RETURN NEW;",
             "    END IF;",
@@ -119,6 +116,34 @@ def _update_body(mapping: Mapping) -> str:
             "END",
         ]
     )
+
+
+def _updates(mapping: Mapping) -> list[str]:
+    """Return the UPDATE of the target row; a short one where nothing converted has changed.
+
+    Most updates change plainly renamed columns only (`SET qty = …`); deciding once for the row is
+    cheaper than once for each converted column.
+    """
+    converting = [lens for lens in mapping.lenses if lens.converts and lens.targets]
+    if not converting or not any(not lens.converts for lens in mapping.lenses):
+        return _update(mapping, converted=True)
+    changed = "\n    OR ".join(lens.changed(NEW, OLD) for lens in converting)
+    return [
+        f"    IF {changed} THEN",
+        *_update(mapping, converted=True),
+        "    ELSE",
+        *_update(mapping, converted=False),
+        "    END IF;",
+    ]
+
+
+def _update(mapping: Mapping, *, converted: bool) -> list[str]:
+    return [
+        f"    UPDATE {mapping.target.sql} AS t SET",
+        f"        {assignments_of_update(mapping, converted=converted)}",
+        f"    WHERE {same_target_row(mapping, OLD)}",
+        f"      AND {_guard(mapping)}{_returning(mapping)};",
+    ]
 
 
 def _delete_body(mapping: Mapping) -> str:

@@ -136,14 +136,16 @@ def copy(
     begun, seen_before, analyzed_at = time.monotonic(), seen, 0
     batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
     while True:
-        end = conn.execute(batch_end, {"after": after, "size": options.rows_per_batch}).fetchone()
+        # Unprepared: a generic plan would not use the key range, and read from the beginning.
+        size = options.rows_per_batch
+        end = conn.execute(batch_end, {"after": after, "size": size}, prepare=False).fetchone()
         if end is None:
             break
         upto = end[0]
         bounds: dict[str, list[str] | None] = {"after": after, "upto": upto}
 
         def work(conn: Connection, bounds: dict[str, list[str] | None] = bounds) -> tuple[int, int]:
-            row = conn.execute(batch, bounds).fetchone()
+            row = conn.execute(batch, bounds, prepare=False).fetchone()
             assert row is not None
             _advance(conn, name, row[0], row[1], bounds["upto"])
             return row[0], row[1]
@@ -222,8 +224,6 @@ def _refused(
 
 
 def _prepare(conn: Connection, mapping: Mapping) -> None:
-    # A generic plan would not use the key range: every batch would read from the beginning.
-    conn.execute("SET plan_cache_mode = force_custom_plan")
     never = conn.execute(
         "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
         [mapping.legacy.sql],

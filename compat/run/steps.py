@@ -13,6 +13,7 @@ from typing import Literal
 import psycopg
 
 from compat import catalog, state
+from compat.compile import copy as compiled
 from compat.compile import swap
 from compat.compile.install import install
 from compat.connection import Connection
@@ -216,8 +217,9 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
 
     :raises DataError: names the column, the values and how many rows hold them
     """
-    from compat.compile import copy as compiled
-
+    refusal = _attempt(conn, mapping)
+    if refusal is None:
+        return
     lines = []
     for column, query in compiled.refused(mapping):
         found = conn.execute(query).fetchall()
@@ -226,12 +228,30 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
                 f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in found
             )
             lines.append(f"{mapping.legacy.title}.{column}: no counterpart for {values}")
-    if lines:
-        raise DataError(
-            "the legacy table holds values that the mapping cannot carry over:\n  "
-            + "\n  ".join(lines),
-            "add them to the mapping, keep them in a side column (keep=…), or correct the rows",
-        )
+    raise DataError(
+        "the legacy table holds values that the mapping cannot carry over:\n  "
+        + "\n  ".join(lines or [refusal]),
+        "add them to the mapping, keep them in a side column (keep=…), or correct the rows",
+    )
+
+
+def _attempt(conn: Connection, mapping: Mapping) -> str | None:
+    """Convert every row without storing it; return what PostgreSQL refuses first, or None.
+
+    Much cheaper than asking of each value whether it could be converted.
+    """
+    query, columns = compiled.attempt(mapping)
+    try:
+        with conn.transaction():
+            row = conn.execute(query).fetchone()
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        return error.diag.message_primary or str(error)
+    assert row is not None
+    required = {column.name for column in mapping.target.columns if not column.nullable}
+    for name, given in zip(columns, row[1:], strict=True):
+        if name in required and given < row[0]:
+            return f"{row[0] - given} rows give no value for {mapping.target.title}.{name}"
+    return None
 
 
 def _differences(described: Table, actual: Table) -> Iterable[str]:

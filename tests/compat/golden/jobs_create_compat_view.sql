@@ -64,6 +64,9 @@ BEGIN
             COLUMN = CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END,
             SCHEMA = 'public', TABLE = 'jobs';
     END IF;
+    IF (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record)
+    OR NEW."status" IS DISTINCT FROM OLD."status"
+    OR NEW."done" IS DISTINCT FROM OLD."done" THEN
     UPDATE "public"."tasks" AS t SET
         "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
@@ -74,6 +77,15 @@ BEGIN
       AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
     RETURNING 'shop'::text
     INTO NEW."origin";
+    ELSE
+    UPDATE "public"."tasks" AS t SET
+        "task_id" = NEW."id",
+        "remark" = NEW."note"
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+    END IF;
     IF FOUND THEN
         RETURN NEW;
     END IF;
