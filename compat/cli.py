@@ -6,6 +6,7 @@ Only reads arguments and prints; the work is in compat.run. Whatever changes a d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -171,11 +172,7 @@ def unexpand(
 
     Example: `compat unexpand order_line_items --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="unexpand") as conn:
-        if not execute:
-            _would(_preview(conn, "unexpand", name), as_json)
-            return
-        _done(steps.unexpand(conn, name, None, _say_retry), as_json)
+    _short_step("unexpand", steps.unexpand, name, url, LockPolicy() if execute else None, as_json)
 
 
 @app.command()
@@ -255,12 +252,8 @@ def cutover(
 
     Example: `compat cutover order_line_items --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="cutover") as conn:
-        if not execute:
-            _would(_preview(conn, "cutover", name), as_json)
-            return
-        policy = LockPolicy(lock_timeout, max_attempts)
-        _done(steps.cutover(conn, name, policy, _say_retry), as_json)
+    policy = LockPolicy(lock_timeout, max_attempts)
+    _short_step("cutover", steps.cutover, name, url, policy if execute else None, as_json)
 
 
 @app.command()
@@ -276,12 +269,8 @@ def rollback(
 
     Example: `compat rollback order_line_items --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="rollback") as conn:
-        if not execute:
-            _would(_preview(conn, "rollback", name), as_json)
-            return
-        policy = LockPolicy(lock_timeout, max_attempts)
-        _done(steps.rollback(conn, name, policy, _say_retry), as_json)
+    policy = LockPolicy(lock_timeout, max_attempts)
+    _short_step("rollback", steps.rollback, name, url, policy if execute else None, as_json)
 
 
 @app.command()
@@ -297,12 +286,8 @@ def contract(
 
     Example: `compat contract order_line_items --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="contract") as conn:
-        if not execute:
-            _would(_preview(conn, "contract", name), as_json)
-            return
-        policy = LockPolicy(lock_timeout, max_attempts)
-        _done(steps.contract(conn, name, policy, _say_retry), as_json)
+    policy = LockPolicy(lock_timeout, max_attempts)
+    _short_step("contract", steps.contract, name, url, policy if execute else None, as_json)
 
 
 @app.command()
@@ -380,6 +365,22 @@ class Preview:
     step: str
     mapping: str
     statements: tuple[str, ...]
+
+
+def _short_step(
+    step: steps.Step,
+    run: Callable[[Connection, str, LockPolicy, steps.OnRetry], steps.Outcome],
+    name: str,
+    url: str | None,
+    policy: LockPolicy | None,
+    as_json: bool,
+) -> None:
+    """Run a step under a policy, or say what it would do when there is none."""
+    with reporting_errors(), user_errors(), connect(url, purpose=step) as conn:
+        if policy is None:
+            _would(_preview(conn, step, name), as_json)
+        else:
+            _done(run(conn, name, policy, _say_retry), as_json)
 
 
 def _preview(conn: Connection, step: steps.Step, name: str) -> Preview:
