@@ -14,6 +14,7 @@ import psycopg
 from benchmarks import journey
 from benchmarks.measure import Clock, Connection, Cost, Part, Result, interleave, median_cost, ratio
 from compat import state
+from compat.compile import copy as compiled
 from compat.compile.functions import columns_and_values
 from compat.database import Database
 from compat.mapping import Mapping
@@ -78,6 +79,7 @@ def _ways(conn: Connection, mapping: Mapping) -> dict[str, Callable[[], int]]:
 def _empty_target(conn: Connection, mapping: Mapping) -> None:
     """As before the copy; the command leaves settings and a phase behind."""
     conn.execute("RESET ALL")
+    conn.execute(compiled.allow_writes())
     # One process must do the work, or its CPU time would not be all of it.
     conn.execute("SET max_parallel_workers_per_gather = 0")
     conn.execute(f"TRUNCATE {mapping.target.sql}")

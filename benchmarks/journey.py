@@ -205,6 +205,7 @@ def expand(conn: Connection, mapping: Mapping) -> None:
 
 def copy(conn: Connection, mapping: Mapping, batch_size: int = 20_000) -> int:
     """Run the statements of the copy, each batch in its own transaction; return the rows."""
+    conn.execute(compiled.allow_writes())
     batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
     after: list[str] | None = None
     copied = 0

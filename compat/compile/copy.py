@@ -17,6 +17,11 @@ from compat.rules import Row
 LEGACY = Row("l")
 
 
+def allow_writes() -> str:
+    """Return the statement by which a session may write to targets before their cutover."""
+    return "SET compat.early_writes = on"
+
+
 def batch_end(mapping: Mapping) -> str:
     """Return the query for the last key of the next batch.
 

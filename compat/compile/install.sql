@@ -160,6 +160,20 @@ BEGIN
 END $$;
 
 ---
+-- Before the cutover the target belongs to the sync and the copy; what anybody else writes there
+-- would be overwritten or taken for a leftover. So it is refused, unless somebody insists.
+CREATE OR REPLACE FUNCTION compat.refuse_early_write()
+RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('%s takes no writes of its own before the cutover', TG_RELID::regclass),
+        HINT = 'Write to the legacy table; its rows come here by themselves. For columns that only '
+               'this table has: SET compat.early_writes = on.';
+END $$;
+
+---
 -- What clients see of a relation besides its columns: owner, grants, comments. As one document.
 CREATE OR REPLACE FUNCTION compat.looks_of(source regclass)
 RETURNS jsonb LANGUAGE sql STABLE

@@ -23,23 +23,29 @@ from compat.rules import NEW, OLD, Constant, Lens, Row
 _PREFIX = "00_compat"
 _RETIRED = Row("r")
 
+EARLY_WRITES = f"{_PREFIX}_early_writes"
+"""The trigger on the target that refuses whatever is neither sync nor copy, before cutover."""
+
 
 def create_forward(mapping: Mapping) -> list[str]:
     """Return the statements that make the legacy table's writes reach the target."""
     return [
         *trigger_function(mapping, "sync", _forward_body(mapping), mapping.legacy),
-        *_triggers(mapping, "sync", mapping.legacy.sql),
+        *attach_forward(mapping),
     ]
 
 
 def attach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that put the existing function on the legacy table again."""
-    return _triggers(mapping, "sync", mapping.legacy.sql)
+    return [*_triggers(mapping, "sync", mapping.legacy.sql), _refuse_early_writes(mapping)]
 
 
 def detach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that take the triggers off the legacy table, the function stays."""
-    return _drop_triggers(mapping.legacy.sql, "sync")
+    return [
+        *_drop_triggers(mapping.legacy.sql, "sync"),
+        f"DROP TRIGGER {ident(EARLY_WRITES)} ON {mapping.target.sql}",
+    ]
 
 
 def drop_forward(mapping: Mapping) -> list[str]:
@@ -75,6 +81,17 @@ def _triggers(mapping: Mapping, purpose: str, table: str) -> list[str]:
         f"CREATE TRIGGER {ident(f'{_PREFIX}_{purpose}_truncate')} AFTER TRUNCATE\n"
         f"ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
     ]
+
+
+def _refuse_early_writes(mapping: Mapping) -> str:
+    # What triggers write (ours, or the cascades of foreign keys) has a depth; the copy says so.
+    return (
+        f"CREATE TRIGGER {ident(EARLY_WRITES)} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE\n"
+        f"ON {mapping.target.sql} FOR EACH STATEMENT\n"
+        "WHEN (pg_catalog.pg_trigger_depth() = 0\n"
+        "      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')\n"
+        "EXECUTE FUNCTION compat.refuse_early_write()"
+    )
 
 
 def _drop_triggers(table: str, purpose: str) -> list[str]:

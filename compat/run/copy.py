@@ -224,6 +224,7 @@ def _refused(
 
 
 def _prepare(conn: Connection, mapping: Mapping) -> None:
+    conn.execute(compiled.allow_writes())
     never = conn.execute(
         "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
         [mapping.legacy.sql],

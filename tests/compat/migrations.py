@@ -186,6 +186,7 @@ def renamed(conn: Connection, **options: Any) -> Migration:
 
 def copy_batches(conn: Connection, mapping: Mapping, size: int) -> tuple[int, int]:
     """Run the batches of the copy to the end; return the rows seen and copied."""
+    conn.execute(copy.allow_writes())
     after, seen, copied = None, 0, 0
     while end := conn.execute(copy.batch_end(mapping), {"after": after, "size": size}).fetchone():
         counts = one(conn, copy.batch(mapping), {"after": after, "upto": end[0]})
@@ -195,6 +196,7 @@ def copy_batches(conn: Connection, mapping: Mapping, size: int) -> tuple[int, in
 
 def sweep(conn: Connection, mapping: Mapping, size: int) -> None:
     """Copy the rows that neither a batch nor a trigger brought over."""
+    conn.execute(copy.allow_writes())
     while one(conn, copy.missing(mapping))[0]:
         assert one(conn, copy.sweep(mapping), {"size": size})[1] > 0
 

@@ -6,6 +6,7 @@ What happens beside writers stands in test_concurrency.py.
 from __future__ import annotations
 
 import pytest
+from psycopg import errors
 
 from compat import rules
 from compat.compile import copy
@@ -98,6 +99,19 @@ def test_a_batch_that_is_repeated_after_an_interruption_copies_nothing_twice(
     assert one(conn, copy.batch(migration.mapping), bounds) == (10, 10)
     assert one(conn, copy.batch(migration.mapping), bounds) == (10, 0)
     assert copy_batches(conn, migration.mapping, 10) == (25, 15)
+
+
+def test_a_row_that_another_constraint_of_the_target_refuses_is_an_error_and_not_left_out(
+    conn: Connection,
+) -> None:
+    migration = lines(conn)
+    conn.execute("ALTER TABLE lines_v2 ADD UNIQUE (remark)")
+    conn.execute("INSERT INTO lines (order_id, note) VALUES (1, 'same'), (2, 'same')")
+    migration.expand()
+    with pytest.raises(errors.UniqueViolation):
+        copy_batches(conn, migration.mapping, 10)
+    with pytest.raises(errors.UniqueViolation):
+        sweep(conn, migration.mapping, 10)
 
 
 def test_the_sweep_brings_a_limited_number_of_missing_rows_at_a_time(conn: Connection) -> None:

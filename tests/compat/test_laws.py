@@ -307,6 +307,23 @@ def test_what_a_constant_hides_survives_the_rollback(conn: Connection) -> None:
     assert migration.legacy_rows() == [(1, "mine", "b")]
 
 
+def test_a_spelling_whose_loss_was_accepted_survives_the_rollback_while_nobody_changes_the_value(
+    conn: Connection,
+) -> None:
+    conn.execute("CREATE TABLE old (id integer PRIMARY KEY, v text, w text)")
+    conn.execute("CREATE TABLE new (key integer PRIMARY KEY, v numeric(9,2), w text)")
+    conn.execute("INSERT INTO old VALUES (1, '1.5', 'a'), (2, '01', 'a')")
+    found: list[rules.AnyRule] = [rules.Column("id", "key"), rules.Cast("v", "v")]
+    found.append(rules.Column("w", "w"))
+    migration = Migration.between(conn, "old", "new", found, accept=("v",))
+    migration.expand().copy().cutover()
+    assert [row[1] for row in migration.legacy_rows()] == ["1.50", "1.00"]
+    conn.execute("UPDATE old SET w = 'b'")
+    conn.execute("UPDATE new SET w = 'c', v = v + 1 WHERE key = 2")
+    migration.uncutover()
+    assert migration.legacy_rows() == [(1, "1.5", "b"), (2, "2.00", "c")]
+
+
 def test_an_expression_without_writes_refuses_them_like_a_generated_column(
     conn: Connection,
 ) -> None:

@@ -231,10 +231,14 @@ def test_a_target_that_is_not_empty(url: str, conn: psycopg.Connection, file: Pa
 def test_rows_of_unknown_origin_in_the_target(
     url: str, conn: psycopg.Connection, expanded: Path
 ) -> None:
-    conn.execute(
+    stray = (
         "INSERT INTO lines_v2 (line_id, order_id, position, quantity, unit_price, state,"
         " created_at) VALUES (4711, 1, 99, 1, 1, 'free', now())"
     )
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="before the cutover"):
+        conn.execute(stray)
+    conn.execute("SET compat.early_writes = on")  # somebody insisted
+    conn.execute(stray)
 
     for dry in ([], ["--execute"]):
         result = refused(conn, url, "copy", "lines", *dry)

@@ -469,6 +469,7 @@ def test_rows_that_the_sync_brought_over_are_seen_and_not_copied_again(
 ) -> None:
     mapping = expand(10)
     conn.execute("UPDATE lines SET deleted = true WHERE id IN (1, 2, 3)")
+    conn.execute("SET compat.early_writes = on")
     conn.execute("UPDATE lines_v2 SET deleted_at = '2001-02-03 04:05:06.789' WHERE line_id = 1")
 
     result = succeed(url, "copy", "lines", "--execute")

@@ -130,6 +130,7 @@ def expand(conn: Connection, *mappings: Mapping) -> None:
 
 def copy_rows(conn: Connection, *mappings: Mapping) -> None:
     """Copy all rows in one batch and enter the phase `copied`."""
+    conn.execute(copy.allow_writes())  # for the faults that tests plant before the cutover, too
     for mapping in mappings:
         end = conn.execute(copy.batch_end(mapping), {"after": None, "size": 10**9}).fetchone()
         if end is not None:

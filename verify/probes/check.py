@@ -37,6 +37,8 @@ def check(context: Context) -> Result:
         return not_run(NAME, reason)
     timeout = f"{context.lock_timeout:d}ms"
     context.conn.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [timeout])
+    # Before the cutover an updatable view would be refused like any other writer of the target.
+    context.conn.execute("SELECT pg_catalog.set_config('compat.early_writes', 'on', true)")
     # The twin's answer must come at once too, or a deferred constraint would never be asked.
     context.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return _Trial(context).result()

@@ -4,6 +4,8 @@ DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
+DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
+
 DROP FUNCTION IF EXISTS "compat"."jobs__sync"();
 
 DELETE FROM compat.mapping WHERE name = 'jobs';
