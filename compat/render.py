@@ -35,13 +35,25 @@ def render_module(mapping: Mapping, note: str = "") -> str:
 
 
 def render_draft(
-    name: str, legacy: Table, target: Table, rules: tuple[AnyRule, ...], questions: tuple[str, ...]
+    name: str,
+    legacy: Table,
+    target: Table,
+    rules: tuple[AnyRule, ...],
+    *,
+    questions: tuple[str, ...],
+    guessed: frozenset[str] = frozenset(),
 ) -> str:
-    """Return a module like render_module's for a mapping that may not be complete yet."""
+    """Return a module like render_module's for a mapping that may not be complete yet.
+
+    :param questions: what is open; each becomes a comment that begins with OPEN
+    :param guessed: legacy columns whose rule is a guess; a comment says so
+    """
     head = _docstring(f"How {legacy.title} corresponds to {target.title}: a draft.") + "\n\n"
     body = f"MAPPING = Mapping(\n    {_string(name)},\n"
     body += f"    {_render(legacy, 4)},\n    {_render(target, 4)},\n    rules=(\n"
-    body += "".join(f"        {_render(rule, 8)},\n" for rule in rules)
+    for rule in rules:
+        guess = "        # GUESS: nothing but the type speaks for this\n"
+        body += guess * (rule.legacy in guessed) + f"        {_render(rule, 8)},\n"
     for question in questions:
         body += textwrap.fill(
             f"OPEN: {question}",

@@ -70,14 +70,15 @@ def drop_compat_view(mapping: Mapping) -> list[str]:
 def cutover(mapping: Mapping) -> list[str]:
     """Return the statements that put the view under the legacy name, in one transaction.
 
-    Locks are taken in the order in which writers take them: legacy, then target.
+    Locks are taken in the order in which writers take them: legacy, then target. A session whose
+    plan is from before a rollback takes view, then target, until it finds its plan outdated.
     """
     legacy = mapping.legacy
     retired = _retired(mapping)
     return [
         _require_copied(mapping),
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
-        f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
+        f"LOCK TABLE {mapping.standby} IN ACCESS EXCLUSIVE MODE",  # and, beneath it, the target
         *sync.detach_forward(mapping),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",

@@ -68,6 +68,8 @@ def pair(legacy: Table, target: Table, name: str) -> Draft:
     """Pair the columns of two tables: same name first, then the most similar one that fits."""
     sides = _side_columns(target)
     paired = _pairs(legacy, target, set(sides.values()))
+    guessed = _only_one_of_its_type(legacy, target, paired, set(sides.values()))
+    paired |= guessed
     drafted = tuple(
         _keeping(rule, sides)
         for column in legacy.columns
@@ -88,8 +90,30 @@ def pair(legacy: Table, target: Table, name: str) -> Draft:
         mapping = Mapping(name, legacy, target, drafted)
     except MappingError as error:
         questions = questions or error.message.split("\n  ")
-    source = render_draft(name, legacy, target, drafted, tuple(questions))
+    source = render_draft(
+        name, legacy, target, drafted, questions=tuple(questions), guessed=frozenset(guessed)
+    )
     return Draft(mapping, drafted, unpaired, unfilled, tuple(questions), source)
+
+
+def _only_one_of_its_type(
+    legacy: Table, target: Table, paired: dict[str, Column], reserved: set[str]
+) -> dict[str, Column]:
+    """Pair what is left over and has a type that occurs once on each side: a guess, and marked so.
+
+    A nullable target column is not guessed: it may as well be new.
+    """
+    taken = {column.name for column in paired.values()} | reserved
+    old_left = [column for column in legacy.columns if column.name not in paired]
+    new_left = [c for c in target.columns if c.name not in taken and not c.nullable]
+    return {
+        old.name: new
+        for old in old_left
+        for new in new_left
+        if old.type == new.type
+        and sum(column.type == old.type for column in old_left) == 1
+        and sum(column.type == new.type for column in new_left) == 1
+    }
 
 
 def _questions(
@@ -203,9 +227,11 @@ def _rule(old: Column, new: Column) -> AnyRule | None:
         return rules.Column(old.name, new.name)
     legacy, target = sqltypes.parse(old.type), sqltypes.parse(new.type)
     if target.is_timestamp and legacy.is_integer:
-        looks_like_flag = re.match(r"(is_?|has_?)?(deleted|removed|archived)", old.name, re.I)
-        if looks_like_flag and new.nullable:
+        flag_like = re.match(r"(is_?|has_?)?(deleted|removed|archived)", old.name, re.I)
+        if new.nullable and (flag_like or legacy.name == "smallint"):
             return rules.Flag(old.name, new.name)
+        if legacy.name == "smallint":  # holds a few hours of seconds at most
+            return None
         return rules.Epoch(old.name, new.name, "s" if legacy.name == "integer" else "ms")
     if legacy.name == "boolean" and (target.is_timestamp or target.name == "date"):
         return rules.Flag(old.name, new.name)

@@ -230,7 +230,7 @@ def uninstalled(conn: Connection) -> bool:
         conn,
         "SELECT (SELECT count(*) FROM compat.mapping) + (SELECT count(*) FROM compat.foreign_key)"
         " + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'compat'::regnamespace"
-        "    AND prorettype = 'trigger'::regtype)",
+        "    AND prorettype = 'trigger'::regtype AND proname <> 'refuse_early_write')",
     )
 
 

@@ -9,13 +9,14 @@ import pytest
 from psycopg import errors
 
 from compat import rules
-from compat.compile import copy
+from compat.compile import copy, install
 from tests.compat.migrations import (
     Connection,
     Migration,
     copy_batches,
     lines,
     one,
+    outcome,
     sweep,
     value,
 )
@@ -94,6 +95,7 @@ def test_a_batch_that_is_repeated_after_an_interruption_copies_nothing_twice(
     migration = lines(conn)
     conn.execute("INSERT INTO lines (order_id) SELECT generate_series(1, 25)")
     migration.expand()
+    conn.execute(copy.allow_writes())
     (end,) = one(conn, copy.batch_end(migration.mapping), {"after": None, "size": 10})
     bounds = {"after": None, "upto": end}
     assert one(conn, copy.batch(migration.mapping), bounds) == (10, 10)
@@ -118,6 +120,7 @@ def test_the_sweep_brings_a_limited_number_of_missing_rows_at_a_time(conn: Conne
     migration = lines(conn)
     conn.execute("INSERT INTO lines (order_id) SELECT generate_series(1, 25)")
     migration.expand()
+    conn.execute(copy.allow_writes())
     assert one(conn, copy.sweep(migration.mapping), {"size": 10}) == (10, 10)
     sweep(conn, migration.mapping, 10)
     assert migration.standby_rows() == migration.legacy_rows()
@@ -160,6 +163,53 @@ def test_values_that_would_be_refused_or_lose_something_are_counted_beforehand(
     assert refused == {"a": [("1e99", 1), ("three", 1)], "b": [("3", 2)], "d": [(None, 1)]}
     losses = {name: value(conn, query) for name, query in copy.losses(mapping)}
     assert losses == {"a": 1, "c": 1, "e": 2}
+
+
+def test_an_attempt_counts_what_each_target_column_would_get_or_raises_what_the_copy_would(
+    conn: Connection,
+) -> None:
+    migration = lines(conn)
+    conn.execute(
+        "INSERT INTO lines (order_id, price, note) VALUES (1, '1.5', 'n'), (2, '2.00', NULL)"
+    )
+    for statement in install.install():
+        conn.execute(statement)
+    query, columns = copy.attempt(migration.mapping)
+    rows, *counts = one(conn, query)
+    assert rows == 2
+    found = dict(zip(columns, counts, strict=True))
+    assert found["line_id"] == found["unit_price"] == 2
+    assert found["unit_price_text"] == found["remark"] == 1
+    assert found["deleted_at"] == 0
+    conn.execute("UPDATE lines SET status = 9")
+    with pytest.raises(errors.CheckViolation, match="no counterpart"):
+        conn.execute(query)
+
+
+def test_until_the_cutover_the_target_takes_what_sync_cascades_and_copy_write_and_nothing_else(
+    conn: Connection,
+) -> None:
+    conn.execute("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1), (2)")
+    migration = lines(conn)
+    conn.execute(
+        "ALTER TABLE lines_v2 ADD FOREIGN KEY (order_id) REFERENCES orders ON DELETE CASCADE"
+    )
+    conn.execute("INSERT INTO lines (order_id) VALUES (1)")
+    migration.expand().copy()
+    conn.execute("INSERT INTO lines (order_id) VALUES (2)")
+    conn.execute("SET compat.early_writes = off")
+    own = ["UPDATE lines_v2 SET currency = 'USD'", "DELETE FROM lines_v2", "TRUNCATE lines_v2"]
+    for again in ("cutover", None):
+        for statement in own:
+            assert outcome(conn, statement) == ("failed", "55000"), statement
+        if again:
+            migration.cutover()
+            assert outcome(conn, own[0])[:2] == ("done", 2)
+            migration.uncutover()
+    conn.execute("DELETE FROM orders WHERE id = 1")
+    assert [row[0] for row in migration.target_rows()] == [2]
+    conn.execute("SET compat.early_writes = on")
+    assert outcome(conn, own[0])[:2] == ("done", 1)
 
 
 def test_truncating_one_side_empties_the_other(conn: Connection) -> None:

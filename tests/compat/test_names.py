@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
-from compat import catalog, rules
+from compat import catalog, rules, state
 from compat.compile import copy
 from compat.errors import MappingError
 from compat.mapping import Mapping
@@ -143,10 +143,11 @@ def test_columns_may_be_called_like_what_stands_in_the_functions(
 def test_the_checks_of_a_hostile_mapping_run_and_find(conn: Connection) -> None:
     migration = hostile(conn)
     conn.execute(f'INSERT INTO {migration.mapping.legacy.sql} ("it\'s") VALUES (1), (7), (7)')
-    (column, query), *more = copy.refused(migration.mapping)
-    assert more == []
-    assert column == "it's"
-    assert conn.execute(query).fetchall() == [("7", 2)]
+    state.ensure_installed(conn)
+    refused = {
+        name: conn.execute(query).fetchall() for name, query in copy.refused(migration.mapping)
+    }
+    assert {name: rows for name, rows in refused.items() if rows} == {"it's": [("7", 2)]}
     assert value(conn, copy.missing(migration.mapping)) == 3
     assert conn.execute(copy.foreign(migration.mapping)).fetchall() == []
     assert copy.losses(migration.mapping) == []

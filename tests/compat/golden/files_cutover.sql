@@ -2,7 +2,7 @@ SELECT CASE WHEN EXISTS (SELECT FROM "public"."files") THEN compat.require_phase
 
 LOCK TABLE "public"."files" IN ACCESS EXCLUSIVE MODE;
 
-LOCK TABLE "public"."documents" IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE "public"."files__compat" IN ACCESS EXCLUSIVE MODE;
 
 DROP TRIGGER "00_compat_sync" ON "public"."files";
 

@@ -2,7 +2,7 @@ SELECT CASE WHEN EXISTS (SELECT FROM "public"."jobs") THEN compat.require_phase(
 
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
 
-LOCK TABLE "public"."tasks" IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE "public"."jobs__compat" IN ACCESS EXCLUSIVE MODE;
 
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
