@@ -423,7 +423,7 @@ def _print_plan(plan: Plan) -> None:
     out.print(f"about {plan.rows:,} rows; form [bold]{plan.form}[/], because")
     for reason in plan.why:
         out.print(f"  {reason}", markup=False)
-    columns = _table("columns", "legacy", "target", "rule", "may be lost", "rows")
+    columns = _table("columns", "legacy", "target", "rule", "may be lost", "rows", "refused")
     for column in plan.columns:
         loss = column.loss or ""
         columns.add_row(
@@ -432,6 +432,7 @@ def _print_plan(plan: Plan) -> None:
             column.rule,
             escape(f"{loss} (accepted)" if loss and column.accepted else loss),
             "" if column.rows_lost is None else f"{column.rows_lost:,}",
+            escape(", ".join(column.refusals)),
         )
     fidelity = _table(f"what clients keep ({plan.form})", "behaviour", "", "note")
     styles = {"kept": "green", "kept with a note": "yellow", "not possible": "red"}

@@ -660,11 +660,28 @@ class Lens:
         """Return a predicate for legacy rows that would lose something, or None."""
         return self.rule.lost(legacy, self.ends)
 
+    @property
+    def refuses_null(self) -> bool:
+        """True when the legacy column takes a NULL that the target does not."""
+        may_be_null = self.legacy.nullable and not self.rule.absorbs_null()
+        return may_be_null and any(not self.ends.target(n).nullable for n in self.targets[:1])
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What the legacy table takes and the target cannot hold: a write of it is an error."""
+        found = ["NULL"] if self.refuses_null else []
+        if isinstance(self.rule, ValueMap) and self.rule.otherwise is None:
+            found.append("values without a pair")
+        elif isinstance(self.rule, Cast) and self.rule.refused(Row("l"), self.ends) is not None:
+            found.append(f"what does not fit into {self.ends.target(self.rule.target).type}")
+        elif isinstance(self.rule, Expression) and self.rule.is_read_only:
+            found.append("every write")
+        return tuple(found)
+
     def refused(self, legacy: Row) -> str | None:
         """Return a predicate for legacy rows that cannot be written, or None."""
         predicate = self.rule.refused(legacy, self.ends)
-        may_be_null = self.legacy.nullable and not self.rule.absorbs_null()
-        if may_be_null and self.targets and not self.ends.target(self.targets[0]).nullable:
+        if self.refuses_null:
             is_null = f"{legacy.column(self.legacy.name)} IS NULL"
             return is_null if predicate is None else f"({predicate} OR {is_null})"
         return predicate

@@ -32,6 +32,8 @@ class ColumnPlan:
     accepted: bool
     rows_lost: int | None
     """Rows that would lose something; None when not counted because nothing can be lost."""
+    refusals: tuple[str, ...]
+    """What legacy clients could write so far and then get an error for."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
                 lens.loss,
                 lens.legacy.name in mapping.accept,
                 lost.get(lens.legacy.name),
+                lens.refusals,
             )
             for lens in mapping.lenses
         ),
@@ -136,7 +139,7 @@ def suggested_indexes(mapping: Mapping) -> tuple[str, ...]:
     } | {name for key in mapping.legacy.unique_keys for name in key}
     for lens in mapping.lenses:
         if lens.converts and lens.targets and lens.legacy.name in indexed:
-            expression = lens.read(Row("t")).replace("t.", "")
+            expression = lens.read(Row(ident(mapping.target.name)))
             statements.append(f"CREATE INDEX ON {mapping.target.sql} (({expression}))")
     return tuple(statements)
 

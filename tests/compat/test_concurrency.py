@@ -457,7 +457,7 @@ def test_writers_notice_nothing_of_cutovers_and_rollbacks(
     with threads(4) as pool:
         working = [pool.submit(write, connect(), number) for number in range(1, 5)]
         try:
-            for _ in range(5):
+            for _ in range(20):
                 migration.cutover()
                 assert migration.retired_rows() is not None
                 migration.uncutover()
