@@ -1,7 +1,7 @@
 """The frame of every generated trigger function, and the pieces of SQL that they share.
 
-All of them: SECURITY DEFINER as the legacy table's owner, fixed search path, static SQL, no
-exception block, callable by nobody.
+All of them: SECURITY DEFINER as the legacy table's owner, fixed search path (compat.own adds the
+table's schema where that is safe), static SQL, no exception block, callable by nobody.
 """
 
 from __future__ import annotations

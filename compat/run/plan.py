@@ -192,7 +192,8 @@ _DEPENDENTS = (
         "SELECT tgname::text FROM pg_catalog.pg_trigger"
         " WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgname NOT LIKE '00\\_compat%%'"
         " ORDER BY 1",
-        "fires on the retired table until contract; move it to the target if v2 needs it",
+        "fires on the retired table until contract, with its owner's rights; move it to the "
+        "target if v2 needs it",
     ),
     (
         "policy",

@@ -413,6 +413,45 @@ def functions(conn: Connection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
+AUDIT = """
+CREATE TABLE audit (line integer, action text);
+CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit VALUES (coalesce(NEW.id, OLD.id), lower(TG_OP));  -- as most do: unqualified
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON lines
+FOR EACH ROW EXECUTE FUNCTION note_it();
+"""
+
+
+def test_triggers_of_the_legacy_table_go_on_working_with_the_names_of_its_schema(
+    conn: Connection,
+) -> None:
+    migration = lines(conn)
+    conn.execute(AUDIT)
+    migration.expand().copy()
+    for step in (migration.cutover, migration.uncutover, migration.cutover):
+        step()
+        conn.execute("TRUNCATE audit")
+        (line,) = one(conn, "INSERT INTO lines (order_id, line_no) VALUES (1, 77) RETURNING id")
+        conn.execute("UPDATE lines SET qty = qty + 1 WHERE id = %s", [line])
+        conn.execute("DELETE FROM lines WHERE id = %s", [line])
+        noted = conn.execute("SELECT action FROM audit WHERE line = %s", [line]).fetchall()
+        assert [row[0] for row in noted] == ["insert", "update", "delete"]
+
+
+def test_a_schema_in_which_others_may_create_objects_is_not_in_the_path_of_the_functions(
+    conn: Connection, role: Role
+) -> None:
+    migration = lines(conn)
+    conn.execute(f"GRANT CREATE ON SCHEMA public TO {role('stranger')}")
+    migration.expand()
+    assert {tuple(config) for _, _, _, config, _ in functions(conn)} == {
+        ("search_path=pg_catalog, pg_temp",)
+    }
+
+
 def test_trigger_functions_run_as_the_legacy_owner_with_a_fixed_path_and_nobody_may_call_them(
     conn: Connection, role: Role
 ) -> None:
@@ -426,7 +465,7 @@ def test_trigger_functions_run_as_the_legacy_owner_with_a_fixed_path_and_nobody_
         for name, owned_by, definer, config, acl in found:
             assert owned_by == owner.strip('"'), name
             assert definer, name
-            assert config == ["search_path=pg_catalog, pg_temp"], name
+            assert config == ["search_path=pg_catalog, public, pg_temp"], name
             assert re.sub(r'"[^"]*"|\\', "", acl).count("=X") <= 1, name
             for someone in (stranger, "public"):
                 query = "SELECT has_function_privilege(%s, %s, 'EXECUTE')"

@@ -299,7 +299,8 @@ def _functions(context: Context) -> Iterator[Finding]:
         name = match["name"]
         row: Any = context.conn.execute(
             "SELECT p.prosrc, p.prosecdef, array_to_string(p.proconfig, ', '), "
-            "pg_catalog.pg_get_userbyid(p.proowner), pg_catalog.pg_get_userbyid(c.relowner) "
+            "pg_catalog.pg_get_userbyid(p.proowner), pg_catalog.pg_get_userbyid(c.relowner), "
+            "'search_path=' || compat.function_path(c.oid) "
             "FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_class c ON c.oid = "
             f"pg_catalog.to_regclass({literal(context.stored.legacy_sql)}) "
             f"WHERE p.oid = pg_catalog.to_regprocedure({literal(name + '()')})"
@@ -307,7 +308,7 @@ def _functions(context: Context) -> Iterator[Finding]:
         if row is None:
             yield Finding("function", name, f"the function {name} is missing")
             continue
-        body, is_definer, settings, owner, table_owner = row
+        body, is_definer, settings, owner, table_owner, path = row
         if body != match["body"]:
             yield Finding(
                 "function",
@@ -316,7 +317,7 @@ def _functions(context: Context) -> Iterator[Finding]:
                 expected=match["body"],
                 found=body,
             )
-        if not is_definer or settings != "search_path=pg_catalog, pg_temp":
+        if not is_definer or settings != path:
             yield Finding(
                 "function",
                 name,
