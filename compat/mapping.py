@@ -364,8 +364,12 @@ def load(source: str) -> Mapping:
     path = Path(path_text)
     if not path.is_file():
         raise MappingError(f"no such mapping file: {path}", "give a .json or .py file")
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise MappingError(f"{path} cannot be read: {error.strerror}") from None
     if path.suffix != ".py":
-        return Mapping.from_json(path.read_bytes())
+        return Mapping.from_json(text)
     try:
         found = {k: v for k, v in runpy.run_path(str(path)).items() if isinstance(v, Mapping)}
     except MappingError:

@@ -68,7 +68,7 @@ class Index:
 
 @dataclass(frozen=True, config=STRICT)
 class Sequence:
-    """A sequence that a column of the table owns (serial) or that its default calls."""
+    """A sequence that a column of the table owns, as serial makes it."""
 
     schema: str
     name: str

@@ -276,6 +276,32 @@ BEGIN
 END $$;
 
 ---
+-- Where the foreign keys of a table lead at this moment, as {name: definition}; not those to itself.
+CREATE OR REPLACE FUNCTION compat.foreign_keys_of(source regclass)
+RETURNS jsonb LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT jsonb_build_object('foreign_keys', coalesce(jsonb_object_agg(conname, pg_get_constraintdef(oid)), '{}'))
+FROM pg_constraint WHERE conrelid = source AND contype = 'f' AND confrelid <> source
+$$;
+
+---
+-- Adds a foreign key as it was noted, or, when nothing was noted under its name, as `otherwise` says:
+-- what it referenced when the mapping was drafted may be a view by now, or gone.
+CREATE OR REPLACE FUNCTION compat.restore_foreign_key(
+    relation regclass, name text, noted jsonb, otherwise text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, name,
+                   coalesce(noted #>> ARRAY['foreign_keys', name], otherwise));
+EXCEPTION WHEN undefined_table OR wrong_object_type THEN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('the foreign key %I of %s cannot be restored: %s', name, relation, SQLERRM),
+        HINT = 'Take back the contract of the table that it references first.';
+END $$;
+
+---
 -- The definition of a foreign key, pointed at other columns of another table.
 CREATE OR REPLACE FUNCTION compat.foreign_key_definition(
     con oid, target regclass, source_columns text[], target_columns text[])

@@ -120,6 +120,7 @@ def contract(mapping: Mapping) -> list[str]:
         _require_phase(mapping, "cutover"),
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
         f"UPDATE compat.mapping SET looks = compat.looks_of({_regclass(legacy)}) "
+        f"|| compat.foreign_keys_of({_regclass(_retired(mapping))}) "
         f"WHERE name = {literal(mapping.name)}",
         f"SELECT compat.finish_foreign_key_twins({literal(mapping.name)})",
         *[
@@ -152,7 +153,13 @@ def uncontract(mapping: Mapping) -> list[str]:
         *create_table(legacy, legacy.name),
         f"INSERT INTO {legacy.sql} ({columns}) OVERRIDING SYSTEM VALUE\n"
         f"SELECT {reads} FROM {mapping.target.sql} AS {TARGET.name}",
-        *add_constraints(legacy, legacy.name),
+        *add_constraints(legacy, legacy.name, foreign_keys=False),
+        *[
+            f"SELECT compat.restore_foreign_key({_regclass(legacy)}, {literal(item.name)}, "
+            f"{looks}, {literal(item.definition)})"
+            for item in legacy.constraints
+            if item.kind == "foreign_key"
+        ],
         f"SELECT compat.wear({_regclass(legacy)}, {looks})",
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
@@ -192,13 +199,14 @@ def column_definition(table: Table, name: str) -> str:
     return " ".join(parts)
 
 
-def add_constraints(table: Table, name: str) -> list[str]:
+def add_constraints(table: Table, name: str, *, foreign_keys: bool = True) -> list[str]:
     """Return the statements that add a table's constraints and indexes under another name."""
     relation = qualified(table.schema, name)
     return [
         *[
             f"ALTER TABLE {relation} ADD CONSTRAINT {ident(item.name)} {item.definition}"
             for item in table.constraints
+            if foreign_keys or item.kind != "foreign_key"
         ],
         *[
             f"CREATE {'UNIQUE ' * index.unique}INDEX {ident(index.name)} ON {relation} "

@@ -2,7 +2,7 @@ SELECT compat.require_phase('jobs', 'cutover');
 
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
 
-UPDATE compat.mapping SET looks = compat.looks_of('"public"."jobs"'::pg_catalog.regclass) WHERE name = 'jobs';
+UPDATE compat.mapping SET looks = compat.looks_of('"public"."jobs"'::pg_catalog.regclass) || compat.foreign_keys_of('"public"."jobs__retired"'::pg_catalog.regclass) WHERE name = 'jobs';
 
 SELECT compat.finish_foreign_key_twins('jobs');
 
