@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from . import operations
-from .database import Database, OutcomeUnknown, ShopError, sqlstate
+from .database import Database, OutcomeUnknown, ShopError, is_lost, sqlstate
 from .ledger import BOARD, BOARD_ID, NO_ORDER, WORKER, Ledger, Operation
 from .models import Order, Product
 from .operations import NewLine
@@ -329,6 +329,8 @@ class Worker:
             self._ledger.refuse(operation, reason)
             self._outcomes["refused"] += 1
             self._refused[reason] += 1
+            if isinstance(error, DBAPIError) and is_lost(error):
+                raise ShopError("The database is gone, and did not come back.") from error
             return None
         seconds = time.monotonic() - started
         self._longest = max(self._longest, seconds)

@@ -4,18 +4,24 @@ A check that finds nothing is worth as much as the faults that it would have fou
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from compat.database import provide_database
 from examples.shop import operations
 from examples.shop.database import Database, ShopError
 from examples.shop.ledger import BOARD, BOARD_ID, Ledger, Verdict, check
+from examples.shop.load import load
 from examples.shop.operations import NewLine
 from examples.shop.states import read_orders
 from examples.shop.worker import Worker
+from tests.examples.conftest import run_baseline
 
 
 @pytest.fixture
@@ -298,3 +304,22 @@ def test_file_that_is_no_ledger_is_refused(shop: Database, book: Path, content: 
 
     with pytest.raises(ShopError, match=r"worker-0\.jsonl, line 1: this is not a line of a ledger"):
         verdict(shop, book)
+
+
+def test_a_worker_goes_home_when_the_database_is_gone_and_does_not_come_back(book: Path) -> None:
+    with ExitStack() as stack, Ledger(book, 0) as ledger:
+        server = stack.enter_context(provide_database(own=True))
+        shop = Database(server.url, patience=0.1)
+        run_baseline(shop, "upgrade")
+        with psycopg.connect(server.url) as connection:
+            load(connection, 100, 1)
+        asked = count()
+
+        def server_goes_after_a_while() -> bool:
+            if next(asked) == 5:
+                stack.close()
+            return False
+
+        with pytest.raises(ShopError, match="gone"):
+            Worker(shop, ledger, number=0, workers=1, seed=1).run(server_goes_after_a_while)
+        shop.close()
