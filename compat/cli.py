@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from compat import state
-from compat.compile import swap
 from compat.connection import Connection, connect, user_errors
 from compat.console import (
     DOES_NOT_HOLD,
@@ -63,6 +62,8 @@ LockTimeout = Annotated[
     int, typer.Option(help="Milliseconds to wait for a lock before giving way.", min=1)
 ]
 MaxAttempts = Annotated[int, typer.Option(help="Attempts before giving up.", min=1)]
+
+_PLANNED: tuple[steps.Step | Literal["expand"], ...] = ("expand", "cutover", "rollback", "contract")
 
 
 @app.command()
@@ -131,9 +132,9 @@ def plan(
         return
     _print_plan(result)
     if sql:
-        for step, statements in _step_statements(value):
+        for step in _PLANNED:
             out.print(f"\n-- {step}", markup=False)
-            for statement in statements:
+            for statement in steps.statements(step, value):
                 out.print(statement + ";", markup=False)
 
 
@@ -157,8 +158,8 @@ def expand(
         value = _mapping(conn, mapping)
         if not execute:
             to_do = steps.can_expand(conn, value)
-            statements = swap.create_sync(value) + swap.create_compat_view(value)
-            _would(Preview("expand", value.name, tuple(statements) if to_do else ()), as_json)
+            statements = tuple(steps.statements("expand", value)) if to_do else ()
+            _would(Preview("expand", value.name, statements), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
         _done(steps.expand(conn, value, policy, _say_retry), as_json)
@@ -347,15 +348,6 @@ def _mapping(conn: Connection, source: str) -> Mapping:
     if source.endswith(".json") or ".py" in source:
         return load(source)
     return state.load(conn, source).mapping
-
-
-def _step_statements(mapping: Mapping) -> list[tuple[str, list[str]]]:
-    return [
-        ("expand", swap.create_sync(mapping) + swap.create_compat_view(mapping)),
-        ("cutover", swap.cutover(mapping)),
-        ("rollback", swap.uncutover(mapping)),
-        ("contract", swap.contract(mapping)),
-    ]
 
 
 @dataclass(frozen=True)

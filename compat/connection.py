@@ -20,14 +20,14 @@ Connection = psycopg.Connection[Any]
 
 URL_VARIABLES = ("COMPAT_DATABASE_URL", "DATABASE_URL")
 
-# Values pass between sessions as text: they must mean the same in each.
-_SETTINGS = {
+SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
+"""Values pass between sessions as text, and are compared and shown so: what they mean is pinned."""
 
 
 def resolve_url(url: str | None) -> str:
@@ -93,7 +93,7 @@ def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> I
         ) from None
     try:
         with conn.cursor() as cursor:
-            for setting, value in _SETTINGS.items():
+            for setting, value in SETTINGS.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [setting, value])
             if not autocommit:
                 conn.commit()

@@ -6,6 +6,8 @@ Every step writes its state in the transaction that does the work.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -67,6 +69,17 @@ def ensure_installed(conn: Connection) -> None:
     with conn.transaction():
         for statement in install():
             conn.execute(statement)
+
+
+@contextmanager
+def installed_for_now(conn: Connection) -> Iterator[None]:
+    """Run what needs our functions and changes nothing, in a transaction that is rolled back.
+
+    Where the schema `compat` is not there yet, it is there for this transaction only.
+    """
+    with conn.transaction(force_rollback=True):
+        ensure_installed(conn)
+        yield
 
 
 def load_all(conn: Connection) -> tuple[Stored, ...]:

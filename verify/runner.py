@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from compat import state
-from compat.connection import Connection
+from compat.connection import SETTINGS, Connection
 from compat.errors import CompatError, StateError
 from compat.names import literal
 from compat.state import Stored
@@ -50,15 +50,7 @@ _ATTEMPTS = 8
 # A reader waits for no more than an exclusive lock, which a cutover holds for milliseconds.
 _READ_LOCK_TIMEOUT = "5s"
 
-# Values are compared and shown as text: they must mean the same in every session.
-_SETTINGS = {
-    "timezone": "UTC",
-    "datestyle": "ISO, YMD",
-    "intervalstyle": "postgres",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lock_timeout": _READ_LOCK_TIMEOUT,
-}
+_SETTINGS = SETTINGS | {"lock_timeout": _READ_LOCK_TIMEOUT}
 
 
 def run(

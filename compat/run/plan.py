@@ -12,13 +12,12 @@ import psycopg
 from compat import state
 from compat.catalog import estimate_rows, find_exact
 from compat.compile import copy as compiled
-from compat.compile.install import install
 from compat.connection import Connection
 from compat.fidelity import Behaviour, behaviours
 from compat.mapping import Form, Mapping
 from compat.names import ident
 from compat.rules import Row
-from compat.run.steps import check_tables, check_values, execute
+from compat.run.steps import check_tables, check_values
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
     lost: dict[str, int] = {}
     if stored is None or stored.phase in ("expanded", "copying", "copied"):
         check_tables(conn, mapping)
-        with conn.transaction(force_rollback=True):
-            # The counting needs functions of ours; where they are not installed yet, they are
-            # there for this transaction only.
-            if not state.is_installed(conn):
-                execute(conn, install())
+        with state.installed_for_now(conn):
             check_values(conn, mapping)
             for column, query in compiled.losses(mapping):
                 row = conn.execute(query).fetchone()

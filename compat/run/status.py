@@ -61,23 +61,19 @@ def _status(conn: Connection, stored: state.Stored) -> Status:
 
 def _problems(conn: Connection, stored: state.Stored) -> list[str]:
     mapping, schema = stored.mapping, stored.mapping.legacy.schema
-    expected = {
-        "cutover": ((mapping.legacy.name, "v"), (mapping.retired_name, "r")),
-        "contracted": (),
-    }.get(stored.phase, ((mapping.legacy.name, "r"), (mapping.standby_name, "v")))
-    kinds = {"r": "table", "v": "view"}
+    expected = [(mapping.target.schema, mapping.target.name, "table")]
+    if stored.phase == "cutover":
+        expected += [(schema, mapping.legacy.name, "view"), (schema, mapping.retired_name, "table")]
+    elif stored.phase != "contracted":
+        expected += [(schema, mapping.legacy.name, "table"), (schema, mapping.standby_name, "view")]
+    kinds = {"r": "table", "p": "table", "v": "view"}
     problems = []
-    for name, kind in (*expected, (None, "")):
-        relation = (
-            find_exact(conn, mapping.target.schema, mapping.target.name)
-            if name is None
-            else find_exact(conn, schema, name)
-        )
-        title = mapping.target.title if name is None else f"{schema}.{name}"
+    for where, name, kind in expected:
+        relation = find_exact(conn, where, name)
         if relation is None:
-            problems.append(f"{title} is missing")
-        elif kind and relation.kind not in (kind, "p" if kind == "r" else kind):
-            problems.append(f"{title} is not a {kinds[kind]}")
+            problems.append(f"{where}.{name} is missing")
+        elif kinds.get(relation.kind) != kind:
+            problems.append(f"{where}.{name} is not a {kind}")
     return [*problems, *_trigger_problems(conn, stored)]
 
 

@@ -15,7 +15,6 @@ import psycopg
 from compat import catalog, state
 from compat.compile import copy as compiled
 from compat.compile import swap
-from compat.compile.install import install
 from compat.connection import Connection
 from compat.errors import CatalogError, DataError, StateError
 from compat.mapping import Mapping
@@ -24,6 +23,7 @@ from compat.tables import Table
 
 OnRetry = Callable[[int, str], None]
 Step = Literal["unexpand", "cutover", "rollback", "contract"]
+"""The steps of a migration that the database knows, by its name."""
 
 _BEFORE_CUTOVER: tuple[state.Phase, ...] = ("expanded", "copying", "copied")
 _FROM: dict[Step, tuple[state.Phase, ...]] = {
@@ -75,8 +75,7 @@ def expand(
 
     def work(conn: Connection) -> None:
         state.ensure_installed(conn)
-        execute(conn, swap.create_sync(mapping))
-        execute(conn, swap.create_compat_view(mapping))
+        execute(conn, statements("expand", mapping))
 
     return _run(conn, "expand", mapping.name, work, policy=policy, on_retry=on_retry)
 
@@ -147,11 +146,7 @@ def can_expand(conn: Connection, mapping: Mapping) -> bool:
             "use another name, or take that migration back first (compat status)",
         )
     check_tables(conn, mapping)
-    with conn.transaction(force_rollback=True):
-        # The checks need functions of ours; where they are not installed yet, they are there for
-        # this transaction only.
-        if not state.is_installed(conn):
-            execute(conn, install())
+    with state.installed_for_now(conn):
         check_values(conn, mapping)
     return True
 
@@ -180,9 +175,10 @@ def startable(conn: Connection, step: Step, name: str) -> Mapping | None:
     return mapping
 
 
-def statements(step: Step, mapping: Mapping) -> list[str]:
+def statements(step: Step | Literal["expand"], mapping: Mapping) -> list[str]:
     """Return the SQL of a step."""
     return {
+        "expand": lambda: swap.create_sync(mapping) + swap.create_compat_view(mapping),
         "unexpand": lambda: swap.drop_compat_view(mapping) + swap.drop_sync(mapping),
         "cutover": lambda: swap.cutover(mapping),
         "rollback": lambda: swap.uncutover(mapping),
