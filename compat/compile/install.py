@@ -11,6 +11,15 @@ from importlib import resources
 
 from compat.names import literal
 
+_FILES = (
+    "state",  # first: what the others are made of
+    "values",
+    "refusals",
+    "looks",
+    "ownership",
+    "foreign_keys",
+)
+
 
 @cache
 def install() -> tuple[str, ...]:
@@ -29,7 +38,8 @@ def installed() -> str:
 
 @cache
 def _text() -> str:
-    return resources.files("compat.compile").joinpath("install.sql").read_text(encoding="utf-8")
+    folder = resources.files("compat.compile") / "schema"
+    return "\n---\n".join((folder / f"{name}.sql").read_text(encoding="utf-8") for name in _FILES)
 
 
 def _mark() -> str:

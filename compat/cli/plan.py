@@ -1,0 +1,145 @@
+"""Before anything is changed: `compat draft`, `compat plan`, `compat schema`.
+
+Only reads arguments and prints; the work is in compat.run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from compat.cli.app import AsJson, Source, Url, app, find_mapping, table_of
+from compat.connection import connect, user_errors
+from compat.console import DOES_NOT_HOLD, err, out, print_json, reporting_errors
+from compat.errors import CompatError, MappingError
+from compat.mapping import json_schema
+from compat.run import steps
+from compat.run.draft import draft as run_draft
+from compat.run.plan import Plan
+from compat.run.plan import plan as run_plan
+
+_PLANNED: tuple[steps.Step | Literal["expand"], ...] = ("expand", "cutover", "rollback", "contract")
+
+
+@app.command()
+def draft(
+    table: Annotated[str, typer.Argument(help="The legacy table, with or without its schema.")],
+    target: Annotated[
+        str | None, typer.Option(help="The v2 table (default: the legacy name with _v2).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the mapping.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write: .py or .json.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite the file.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Write a first mapping by pairing the columns of two tables.
+
+    Exit code 1 when something is left to decide; it is marked OPEN in the draft.
+
+    Example: `compat draft order_line_items -o mapping.py`
+    """
+    with reporting_errors(), user_errors(), connect(url, purpose="draft") as conn:
+        result = run_draft(conn, table, target, name)
+        text = result.source
+        if as_json or (output is not None and output.suffix == ".json"):
+            if result.mapping is None:
+                raise MappingError(
+                    "the draft is not complete, and JSON has no place for open questions:\n  "
+                    + "\n  ".join(result.open_questions),
+                    "draft into a .py file and settle the lines marked OPEN",
+                )
+            text = result.mapping.to_json(indent=2) + "\n"
+        if output is None:
+            typer.echo(text, nl=False)
+        elif output.exists() and not force:
+            raise CompatError(f"{output} exists already", "give another file, or --force")
+        else:
+            try:
+                output.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise CompatError(f"cannot write {output}: {error.strerror}") from None
+            err.print(f"wrote {output}", markup=False)
+        for question in result.open_questions:
+            err.print(f"[bold yellow]open:[/] {escape(question)}")
+        if result.mapping is None:
+            raise SystemExit(DOES_NOT_HOLD)
+
+
+@app.command()
+def plan(
+    mapping: Source,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of every step.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Say what would happen: the form of the view and why, what clients keep, what may be lost.
+
+    Example: `compat plan mapping.py`
+    """
+    with reporting_errors(), user_errors(), connect(url, purpose="plan") as conn:
+        value = find_mapping(conn, mapping)
+        result = run_plan(conn, value)
+    if as_json:
+        print_json(result)
+        return
+    _print_plan(result)
+    if sql:
+        for step in _PLANNED:
+            out.print(f"\n-- {step}", markup=False)
+            for statement in steps.statements(step, value):
+                out.print(statement + ";", markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the mapping document.
+
+    Example: `compat schema > mapping.schema.json`
+    """
+    print_json(json_schema())
+
+
+def _print_plan(plan: Plan) -> None:
+    head = escape(f"{plan.legacy} → {plan.target}, {plan.phase}")
+    out.print(f"[bold]{escape(plan.mapping)}[/]: {head}")
+    out.print(f"about {plan.rows:,} rows; form [bold]{plan.form}[/], because")
+    for reason in plan.why:
+        out.print(f"  {reason}", markup=False)
+    columns = table_of("columns", "legacy", "target", "rule", "may be lost", "rows", "refused")
+    for column in plan.columns:
+        loss = column.loss or ""
+        columns.add_row(
+            escape(column.legacy),
+            escape(", ".join(column.targets)),
+            column.rule,
+            escape(f"{loss} (accepted)" if loss and column.accepted else loss),
+            "" if column.rows_lost is None else f"{column.rows_lost:,}",
+            escape(", ".join(column.refusals)),
+        )
+    fidelity = table_of(f"what clients keep ({plan.form})", "behaviour", "", "note")
+    styles = {"kept": "green", "kept with a note": "yellow", "not possible": "red"}
+    for item in plan.fidelity:
+        style = styles[item.verdict]
+        fidelity.add_row(item.behaviour, f"[{style}]{item.verdict}[/]", item.note)
+    tables = [columns, fidelity]
+    if plan.dependents:
+        dependents = table_of("what else hangs on the table", "kind", "name", "what happens")
+        for dependent in plan.dependents:
+            dependents.add_row(dependent.kind, escape(dependent.name), dependent.what_happens)
+        tables.append(dependents)
+    steps_table = table_of("steps", "step", "what it does")
+    for step, what in plan.steps:
+        steps_table.add_row(step, escape(what))
+    for table in (*tables, steps_table):
+        out.print()
+        out.print(table)
+    if plan.indexes:
+        out.print("\nindexes that the view needs where the legacy table had one:")
+        for statement in plan.indexes:
+            out.print(f"  {statement};", markup=False)

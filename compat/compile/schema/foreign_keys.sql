@@ -1,0 +1,161 @@
+-- Where the foreign keys of a table lead at this moment, as {name: definition}; not those to itself.
+CREATE OR REPLACE FUNCTION compat.foreign_keys_of(source regclass)
+RETURNS jsonb LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT jsonb_build_object('foreign_keys', coalesce(jsonb_object_agg(conname, pg_get_constraintdef(oid)), '{}'))
+FROM pg_constraint WHERE conrelid = source AND contype = 'f' AND confrelid <> source
+$$;
+
+---
+-- Adds a foreign key as it was noted, or, when nothing was noted under its name, as `otherwise` says:
+-- what it referenced when the mapping was drafted may be a view by now, or gone.
+CREATE OR REPLACE FUNCTION compat.restore_foreign_key(
+    relation regclass, name text, noted jsonb, otherwise text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, name,
+                   coalesce(noted #>> ARRAY['foreign_keys', name], otherwise));
+EXCEPTION WHEN undefined_table OR wrong_object_type THEN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('the foreign key %I of %s cannot be restored: %s', name, relation, SQLERRM),
+        HINT = 'Take back the contract of the table that it references first.';
+END $$;
+
+---
+-- The definition of a foreign key, pointed at other columns of another table.
+CREATE OR REPLACE FUNCTION compat.foreign_key_definition(
+    con oid, target regclass, source_columns text[], target_columns text[])
+RETURNS text LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk pg_constraint;
+    referencing text;
+    referenced text;
+    lacking text;
+    set_columns text;
+    action CONSTANT jsonb := '{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}';
+BEGIN
+    SELECT * INTO fk FROM pg_constraint WHERE oid = con;
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n) INTO referencing
+    FROM unnest(fk.conkey) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.conrelid AND a.attnum = k.attnum;
+    SELECT string_agg(quote_ident(target_columns[array_position(source_columns, a.attname::text)]), ', ' ORDER BY k.n),
+           string_agg(quote_ident(a.attname), ', ') FILTER (WHERE array_position(source_columns, a.attname::text) IS NULL)
+    INTO referenced, lacking
+    FROM unnest(fk.confkey) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.confrelid AND a.attnum = k.attnum;
+    IF lacking IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the foreign key %I on %s references %s of %s, which the mapping does not carry over unchanged',
+                             fk.conname, fk.conrelid::regclass, lacking, fk.confrelid::regclass),
+            HINT = 'Map the column with rules.Column, or drop the foreign key before the cutover.';
+    END IF;
+    -- ON DELETE SET NULL (columns) exists from PostgreSQL 15 on; read so that 14 compiles it.
+    SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)) INTO set_columns
+    FROM jsonb_array_elements_text(nullif(to_jsonb(fk) -> 'confdelsetcols', 'null')) WITH ORDINALITY k(attnum, n)
+    JOIN pg_attribute a ON a.attrelid = fk.conrelid AND a.attnum = k.attnum::int
+    HAVING count(*) > 0;
+    RETURN format('FOREIGN KEY (%s) REFERENCES %s (%s)%s ON UPDATE %s ON DELETE %s%s%s%s',
+        referencing, target, referenced,
+        CASE fk.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
+        action ->> fk.confupdtype::text, action ->> fk.confdeltype::text, set_columns,
+        CASE WHEN fk.condeferrable THEN ' DEFERRABLE' ELSE '' END,
+        CASE WHEN fk.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END);
+END $$;
+
+---
+-- Each foreign key that references `source` stays, and gets a twin that references `target`. The
+-- twin is not validated yet: the first one still holds, and clients go on seeing its name in errors,
+-- because the constraint that was created first is checked first.
+CREATE OR REPLACE FUNCTION compat.add_foreign_key_twins(
+    mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+    twin text;
+BEGIN
+    FOR fk IN
+        SELECT oid, conname, conrelid::regclass AS referencing FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = source AND conrelid NOT IN (source, target)
+          AND conparentid = 0
+        ORDER BY conrelid::regclass::text, conname
+    LOOP
+        twin := fk.conname || '__v2';
+        IF octet_length(twin) > 63 THEN
+            twin := 'compat_' || md5(fk.conname) || '__v2';
+        END IF;
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, twin,
+                       compat.foreign_key_definition(fk.oid, target, source_columns, target_columns));
+        INSERT INTO compat.foreign_key VALUES (mapping_name, fk.referencing, fk.conname, twin)
+        ON CONFLICT (mapping, referencing, name) DO UPDATE SET twin_name = EXCLUDED.twin_name;
+    END LOOP;
+END $$;
+
+---
+-- The twins that are still there: a referencing table may have been dropped since.
+CREATE OR REPLACE FUNCTION compat.foreign_key_twins(mapping_name text)
+RETURNS SETOF compat.foreign_key LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT f FROM compat.foreign_key f
+WHERE f.mapping = mapping_name AND EXISTS (
+    SELECT FROM pg_constraint c WHERE c.conrelid = f.referencing AND c.conname = f.twin_name)
+ORDER BY f.referencing::text, f.name
+$$;
+
+---
+CREATE OR REPLACE FUNCTION compat.drop_foreign_key_twins(mapping_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN SELECT f.* FROM compat.foreign_key_twins(mapping_name) f LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.twin_name);
+    END LOOP;
+    DELETE FROM compat.foreign_key WHERE mapping = mapping_name;
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.finish_foreign_key_twins(mapping_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN SELECT f.* FROM compat.foreign_key_twins(mapping_name) f LOOP
+        EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', fk.referencing, fk.twin_name);
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.twin_name, fk.name);
+    END LOOP;
+END $$;
+
+---
+-- Undoes finish_foreign_key_twins: the keys that once referenced `source` do so again, beside twins.
+-- The one that references `source` is made first, so that it is checked first.
+CREATE OR REPLACE FUNCTION compat.reattach_foreign_keys(
+    mapping_name text, source regclass, source_columns text[], target regclass, target_columns text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk record;
+BEGIN
+    FOR fk IN
+        SELECT f.referencing, f.name, f.twin_name, c.oid AS con
+        FROM compat.foreign_key f
+        JOIN pg_constraint c ON c.conrelid = f.referencing AND c.conname = f.name AND c.confrelid = target
+        WHERE f.mapping = mapping_name
+    LOOP
+        DECLARE
+            twin text := compat.foreign_key_definition(fk.con, target, target_columns, target_columns);
+            original text := compat.foreign_key_definition(fk.con, source, target_columns, source_columns);
+        BEGIN
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', fk.referencing, fk.name, original);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, fk.twin_name, twin);
+        END;
+    END LOOP;
+END $$;
