@@ -22,19 +22,6 @@ class InOrderOfUse(TyperGroup):
 
     before = ("draft", "plan", "schema", "expand", "unexpand", "copy")
     after = ("cutover", "rollback", "contract", "status")
-        [
-            "draft",
-            "plan",
-            "schema",
-            "expand",
-            "unexpand",
-            "copy",
-            "cutover",
-            "rollback",
-            "contract",
-            "status",
-        ]
-    )
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands: those of the order first."""
