@@ -206,23 +206,20 @@ def expand(conn: Connection, mapping: Mapping) -> None:
 def copy(conn: Connection, mapping: Mapping, batch_size: int = 20_000) -> int:
     """Run the statements of the copy, each batch in its own transaction; return the rows."""
     conn.execute(compiled.allow_writes())
-    batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
+    batch = compiled.batch(mapping)
     after: list[str] | None = None
     copied = 0
     # Not prepared, so planned for their values: a generic plan would read from the beginning for
     # every batch. Forcing custom plans on the session instead would have every foreign key check
     # planned again for every row.
     while True:
-        bounds = {"after": after, "size": batch_size}
-        end = conn.execute(batch_end, bounds, prepare=False).fetchone()
-        if end is None:
-            return copied
-        with conn.transaction():
-            bounds = {"after": after, "upto": end[0]}
-            row = conn.execute(batch, bounds, prepare=False).fetchone()
-            assert row is not None
-            copied += row[1]
-        after = end[0]
+        bounds = {"after": after, "upto": None, "size": batch_size}
+        row = conn.execute(batch, bounds, prepare=False).fetchone()
+        assert row is not None
+        copied += row[1]
+        after = row[2]
+        if after is None:
+            return int(copied)
 
 
 def _cut_over(conn: Connection, mapping: Mapping, *, keep_retired: bool) -> None:

@@ -52,6 +52,14 @@ def redact(url: str) -> str:
     return make_conninfo(**shown)
 
 
+def url_of(conn: Connection) -> str:
+    """Return the connection string, password included, by which a worker reaches the same database.
+
+    For programs only: never to be shown.
+    """
+    return make_conninfo(conn.info.dsn, password=conn.info.password or None)
+
+
 def _require_readable(url: str) -> None:
     """Refuse what libpq cannot parse, or parses so that a part of the password becomes a name.
 

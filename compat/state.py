@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import psycopg
 from psycopg.rows import dict_row
 
 from compat.compile.install import install, installed
@@ -22,14 +23,18 @@ from compat.mapping import Mapping
 LOCK_PREFIX = "compat "
 """What is hashed for a migration's advisory lock: this and the mapping's name."""
 
+_LEADER_PREFIX = "compat workers of "
+
 Phase = Literal["expanded", "copying", "copied", "cutover", "contracted"]
+BEFORE_CUTOVER: Final[tuple[Phase, ...]] = ("expanded", "copying", "copied")
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a copy has come; it is committed together with the rows it counts."""
 
-    last_key: tuple[str, ...] | None
+    ranges: int
+    ranges_finished: int
     rows_seen: int
     rows_copied: int
     started_at: datetime
@@ -90,9 +95,15 @@ def load_all(conn: Connection) -> tuple[Stored, ...]:
         rows = cursor.execute(
             """
             SELECT m.name, m.document, m.fingerprint, m.phase, m.changed_at,
-                   p.mapping AS copying, p.last_key, p.rows_seen, p.rows_copied, p.started_at,
-                   p.finished_at
+                   p.started_at, p.finished_at, r.ranges, r.ranges_finished, r.rows_seen,
+                   r.rows_copied
             FROM compat.mapping m LEFT JOIN compat.copy_progress p ON p.mapping = m.name
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS ranges, count(*) FILTER (WHERE finished) AS ranges_finished,
+                       COALESCE(sum(rows_seen), 0)::bigint AS rows_seen,
+                       COALESCE(sum(rows_copied), 0)::bigint AS rows_copied
+                FROM compat.copy_range r WHERE r.mapping = m.name
+            ) AS r
             ORDER BY m.name
             """
         ).fetchall()
@@ -143,6 +154,36 @@ def lock(conn: Connection, name: str) -> None:
         raise busy(name)
 
 
+@contextmanager
+def leading(conn: Connection, name: str) -> Iterator[None]:
+    """Hold the lock by which workers see that the command that sent them still lives.
+
+    The connection may die within: then the lock is gone too, which is what the workers look for.
+    """
+    key = [_LEADER_PREFIX + name]
+    conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+    try:
+        yield
+    finally:
+        with suppress(psycopg.OperationalError):
+            conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+def is_led(conn: Connection, name: str) -> bool:
+    """Return whether a command leads this worker; part of the worker's transaction."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))", [_LEADER_PREFIX + name]
+    ).fetchone()
+    return row == (False,)
+
+
+def count_rejects(conn: Connection, name: str) -> int:
+    """Return how many rows of a migration have been set aside."""
+    row = conn.execute("SELECT count(*) FROM compat.reject WHERE mapping = %s", [name]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def busy(name: str) -> StateError:
     """Return the error of who finds the advisory lock of a migration taken."""
     return StateError(
@@ -155,10 +196,10 @@ def _stored(row: dict[str, Any]) -> Stored:
     document = row["document"]
     text = document if isinstance(document, str) else json.dumps(document)
     progress = None
-    if row["copying"] is not None:
-        key = row["last_key"]
+    if row["started_at"] is not None:
         progress = Progress(
-            None if key is None else tuple(key),
+            row["ranges"],
+            row["ranges_finished"],
             row["rows_seen"],
             row["rows_copied"],
             row["started_at"],

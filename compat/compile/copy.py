@@ -1,4 +1,4 @@
-"""The statements of the copy: where a batch ends, the batch, and the sweep after the last one.
+"""The statements of the copy: its ranges, a batch, what it passed by, what it must not keep.
 
 A batch takes a share lock on each row that it copies, and skips rows that somebody is writing:
 those reach the target through the sync trigger, or, when the writer gives up, through the sweep.
@@ -11,7 +11,7 @@ import re
 
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
 from compat.mapping import Mapping
-from compat.names import idents
+from compat.names import idents, literal
 from compat.rules import Row
 
 LEGACY = Row("l")
@@ -22,38 +22,96 @@ def allow_writes() -> str:
     return "SET compat.early_writes = on"
 
 
-def batch_end(mapping: Mapping) -> str:
-    """Return the query for the last key of the next batch.
+def boundaries(mapping: Mapping) -> str:
+    """Return the query for the keys that cut the legacy table into ranges of as many rows each.
 
-    Parameters: `after` (text[] or NULL: from the beginning), `size`. One row (key text[]), or none
-    when nothing is left.
+    Parameters: `percent` of the table's blocks to sample, `ranges`. Rows (key text[]) in key order:
+    the last key of every range but the last, which has no end.
     """
-    keys = _key_columns(mapping)
-    ordered = ", ".join(keys)
-    # OFFSET size - 1 of a table that is shorter finds nothing: take its last row then.
+    keys = key_columns(mapping)
+    text = ", ".join(f"{key}::text" for key in keys)
     return _for_driver(
-        f"SELECT ARRAY[{', '.join(f'{key}::text' for key in keys)}] FROM (\n"
-        f"    SELECT {ordered} FROM {mapping.legacy.sql} AS l\n"
-        f"    WHERE {_after(mapping)}\n"
-        f"    ORDER BY {ordered} LIMIT {_parameter('size')}\n"
-        f") AS l ORDER BY {', '.join(f'{key} DESC' for key in keys)} LIMIT 1"
+        "WITH sample AS (\n"
+        f"    SELECT ARRAY[{text}] AS key, count(*) OVER () AS size,\n"
+        f"           row_number() OVER (ORDER BY {', '.join(keys)}) AS place\n"
+        f"    FROM {mapping.legacy.sql} AS l TABLESAMPLE SYSTEM ({_parameter('percent')})\n"
+        ")\n"
+        f"SELECT key FROM sample, generate_series(1, {_parameter('ranges')} - 1) AS cut\n"
+        f"WHERE place = cut * size / {_parameter('ranges')} AND place > 0\n"
+        "GROUP BY key, place ORDER BY place"
     )
 
 
-def batch(mapping: Mapping) -> str:
-    """Return the statement that copies the rows after one key up to another.
+def batch(mapping: Mapping, where: str | None = None) -> str:
+    """Return the statement that copies the next rows after one key, up to another.
 
-    Parameters: `after` (text[] or NULL), `upto` (text[]). One row: rows seen, rows copied.
+    :param where: SQL over the bare legacy columns: only such rows
+    Parameters: `after` (text[], or NULL: from the beginning), `upto` (text[], or NULL: to the end),
+    `size`. One row: rows seen, rows copied, the last key seen (text[], NULL when none was).
     """
-    return _insert(mapping, f"{_after(mapping)} AND {_upto(mapping)}", "SKIP LOCKED")
+    conditions = [_after(mapping), _upto(mapping)]
+    if where is not None:
+        conditions.append(LEGACY.evaluate(where))
+    keys = ", ".join(key_columns(mapping))
+    tail = f"ORDER BY {keys} LIMIT {_parameter('size')} FOR SHARE OF l SKIP LOCKED"
+    return _insert(mapping, " AND ".join(conditions), tail)
 
 
 def sweep(mapping: Mapping) -> str:
     """Return the statement that copies what no batch and no trigger has brought over.
 
-    Waits for writers of these few rows. Parameter: `size`. One row: rows seen, rows copied.
+    Waits for writers of these few rows. Parameter: `size`. One row, as a batch gives it.
     """
-    return _insert(mapping, _absent(mapping), "", limit=f"LIMIT {_parameter('size')}")
+    return _insert(mapping, _absent(mapping), f"LIMIT {_parameter('size')} FOR SHARE OF l")
+
+
+def retry(mapping: Mapping) -> str:
+    """Return the statement that copies one row, after waiting for whoever writes it.
+
+    Parameter: `key` (text[]). One row, as a batch gives it.
+    """
+    return _insert(mapping, _has_key(mapping), "FOR SHARE OF l")
+
+
+def next_key(mapping: Mapping, where: str | None = None) -> str:
+    """Return the query that locks the next row after one key, up to another, as a batch would.
+
+    Parameters as for `batch`, without `size`. One row (key text[]) or none.
+    """
+    conditions = [_after(mapping), _upto(mapping)]
+    if where is not None:
+        conditions.append(LEGACY.evaluate(where))
+    return _for_driver(
+        f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l\n"
+        f"WHERE {' AND '.join(conditions)}\n"
+        f"ORDER BY {', '.join(key_columns(mapping))} LIMIT 1 FOR SHARE OF l SKIP LOCKED"
+    )
+
+
+def next_missing(mapping: Mapping) -> str:
+    """Return the query that locks one row which no batch, trigger or reject accounts for.
+
+    No parameters. One row (key text[]) or none.
+    """
+    return (
+        f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l\n"
+        f"WHERE {_absent(mapping)} LIMIT 1 FOR SHARE OF l"
+    )
+
+
+def reject(mapping: Mapping) -> str:
+    """Return the statement that sets a legacy row aside, with the reason.
+
+    Parameters: `key` (text[]), `sqlstate`, `reason`.
+    """
+    return _for_driver(
+        "INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)\n"
+        f"SELECT {literal(mapping.name)}, {_key_text(mapping)}, to_jsonb(l), "
+        f"{_parameter('sqlstate')}, {_parameter('reason')}\n"
+        f"FROM {mapping.legacy.sql} AS l WHERE {_has_key(mapping)}\n"
+        "ON CONFLICT (mapping, key) DO UPDATE SET row_data = EXCLUDED.row_data,\n"
+        "    sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, at = EXCLUDED.at"
+    )
 
 
 def purge(mapping: Mapping) -> str:
@@ -70,9 +128,13 @@ def purge(mapping: Mapping) -> str:
     )
 
 
-def missing(mapping: Mapping) -> str:
-    """Return the query that counts legacy rows without a target row."""
-    return f"SELECT count(*) FROM {mapping.legacy.sql} AS l WHERE {_absent(mapping)}"
+def missing(mapping: Mapping, where: str | None = None) -> str:
+    """Return the query that counts legacy rows without a target row that were not rejected.
+
+    :param where: SQL over the bare legacy columns: only such rows
+    """
+    condition = "" if where is None else f" AND {LEGACY.evaluate(where)}"
+    return f"SELECT count(*) FROM {mapping.legacy.sql} AS l WHERE {_absent(mapping)}{condition}"
 
 
 def foreign(mapping: Mapping) -> str:
@@ -133,31 +195,40 @@ def losses(mapping: Mapping) -> list[tuple[str, str]]:
     return queries
 
 
-def _insert(mapping: Mapping, condition: str, locking: str, limit: str = "") -> str:
+def key_columns(mapping: Mapping) -> list[str]:
+    """Return SQL for the key columns of the legacy row (alias l)."""
+    return [LEGACY.column(lens.legacy.name) for lens in mapping.key]
+
+
+def _insert(mapping: Mapping, condition: str, tail: str) -> str:
     columns, values = columns_and_values(mapping.writes(LEGACY))
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
         "WITH seen AS MATERIALIZED (\n"
         f"    SELECT l.* FROM {mapping.legacy.sql} AS l\n"
         f"    WHERE {condition}\n"
-        f"    {limit} FOR SHARE OF l {locking}\n"
+        f"    {tail}\n"
         "), copied AS (\n"
         f"    INSERT INTO {mapping.target.sql} AS {TARGET.name} ({columns})\n"
         f"    SELECT {values} FROM seen AS l\n"
         f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING 1\n"
         ")\n"
-        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied)"
+        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
+        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
     )
 
 
 def _absent(mapping: Mapping) -> str:
     return (
         f"NOT EXISTS (SELECT FROM {mapping.target.sql} AS t "
-        f"WHERE {same_target_row(mapping, LEGACY)})"
+        f"WHERE {same_target_row(mapping, LEGACY)})\n"
+        "    AND NOT EXISTS (SELECT FROM compat.reject AS r "
+        f"WHERE r.mapping = {literal(mapping.name)} AND r.key = {_key_text(mapping)})"
     )
 
 
-def _key_columns(mapping: Mapping) -> list[str]:
-    return [LEGACY.column(lens.legacy.name) for lens in mapping.key]
+def _key_text(mapping: Mapping) -> str:
+    return f"ARRAY[{', '.join(f'{key}::text' for key in key_columns(mapping))}]"
 
 
 def _bound(mapping: Mapping, parameter: str) -> str:
@@ -167,16 +238,20 @@ def _bound(mapping: Mapping, parameter: str) -> str:
     )
 
 
+def _compared(mapping: Mapping, operator: str, parameter: str) -> str:
+    return f"ROW({', '.join(key_columns(mapping))}) {operator} ROW({_bound(mapping, parameter)})"
+
+
 def _after(mapping: Mapping) -> str:
-    keys = ", ".join(_key_columns(mapping))
-    return (
-        f"({_parameter('after')}::text[] IS NULL OR ROW({keys}) > ROW({_bound(mapping, 'after')}))"
-    )
+    return f"({_parameter('after')}::text[] IS NULL OR {_compared(mapping, '>', 'after')})"
 
 
 def _upto(mapping: Mapping) -> str:
-    keys = ", ".join(_key_columns(mapping))
-    return f"ROW({keys}) <= ROW({_bound(mapping, 'upto')})"
+    return f"({_parameter('upto')}::text[] IS NULL OR {_compared(mapping, '<=', 'upto')})"
+
+
+def _has_key(mapping: Mapping) -> str:
+    return _compared(mapping, "=", "key")
 
 
 def _parameter(name: str) -> str:

@@ -1,45 +1,55 @@
-"""The copy: existing rows in key order, in batches, each committed together with its progress.
+"""The copy: existing rows in key order, in ranges side by side, each batch with its progress.
 
-Killed at any moment, it goes on after the last committed batch; running it again is how to resume.
+Killed at any moment, it goes on after the last committed batches: running it again resumes it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import psycopg
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 
 from compat import catalog, state
 from compat.compile import copy as compiled
-from compat.connection import Connection
+from compat.connection import Connection, url_of
 from compat.errors import DataError, StateError
 from compat.mapping import Mapping
+from compat.run import indexes
+from compat.run.batches import REFUSALS, Abandoned, Copied, Job, copy_or_reject, copy_range
+from compat.run.pace import Pace, check_lag_is_visible
 from compat.run.retry import LockPolicy, in_transaction
 from compat.run.steps import check_tables, check_values
+from compat.run.workers import executor, run_each
+
+_RANGE_ROWS = 100_000
+_WORTH_SHARING = 10_000
+_MOST_RANGES = 1_000
+_SAMPLED_ROWS_PER_RANGE = 5_000
+_ANALYZE_FIRST = 5_000
 
 
 @dataclass(frozen=True)
 class CopyOptions:
-    """How fast to go.
+    """How the rows are copied.
 
-    :param batch_size: rows in one transaction
-    :param throttle: rows per second at most, None for as fast as it goes
+    :param workers: ranges that are copied side by side
+    :param dask: address of a Dask scheduler; None for threads of this process
+    :param pace: of the whole copy: the workers share what it allows
+    :param max_rejects: rows that may be set aside in compat.reject before the copy gives up
+    :param defer_indexes: drop the target's indexes that are not unique, build them at the end
+    :param where: SQL over the legacy columns: copy such rows now, the others in a later run
     :param patience: seconds to wait, at the end, for transactions that began before it
     """
 
-    batch_size: int = 5_000
-    throttle: float | None = None
+    workers: int = 2
+    dask: str | None = None
+    pace: Pace = field(default_factory=Pace)
+    max_rejects: int = 0
+    defer_indexes: bool = False
+    where: str | None = None
     patience: float = 60.0
     lock_policy: LockPolicy = field(default_factory=LockPolicy)
-
-    @property
-    def rows_per_batch(self) -> int:
-        """Rows in one transaction: under a throttle, never more than it allows for one second."""
-        if self.throttle is None:
-            return self.batch_size
-        return min(self.batch_size, max(1, int(self.throttle)))
 
 
 @dataclass(frozen=True)
@@ -56,9 +66,10 @@ class CopyState:
 class CopyResult:
     """What the copy did in all its runs (rows) and in this one (seconds).
 
-    `rows_seen - rows_copied` rows were there already: the sync triggers had brought them; `swept`
-    came at the end, since somebody had locked them; `purged` left the target again, because no
-    legacy row accounts for them any more.
+    `rows_seen - rows_copied - rejected` rows were there already: the sync triggers had brought
+    them; `swept` came at the end, since somebody had locked them; `purged` left the target again,
+    because no legacy row accounts for them any more. `finished` is False after a copy of some rows
+    only.
     """
 
     mapping: str
@@ -66,8 +77,10 @@ class CopyResult:
     rows_copied: int
     swept: int
     purged: int
+    rejected: int
     seconds: float
     changed: bool
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,10 @@ class CopyForecast:
     mapping: str
     rows: int
     rows_missing: int
-    batches: int
+    ranges: int
+    workers: int
     losses: tuple[tuple[str, int], ...]
+    deferred_indexes: tuple[str, ...]
 
 
 def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
@@ -90,13 +105,22 @@ def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
     stored = _copyable(conn, name)
     mapping = stored.mapping
     check_tables(conn, mapping)
-    check_values(conn, mapping)
+    if not options.max_rejects:
+        check_values(conn, mapping)
     if stored.progress is None:
         _check_origin(conn, mapping)
     rows = _count(conn, f"SELECT count(*) FROM {mapping.legacy.sql}")
-    absent = _count(conn, compiled.missing(mapping))
+    absent = _count(conn, compiled.missing(mapping, options.where))
     lost = tuple((column, _count(conn, query)) for column, query in compiled.losses(mapping))
-    return CopyForecast(name, rows, absent, -(-absent // options.rows_per_batch), lost)
+    return CopyForecast(
+        name,
+        rows,
+        absent,
+        stored.progress.ranges if stored.progress else _ranges_for(rows, options.workers),
+        options.workers,
+        lost,
+        tuple(name for name, _ in indexes.deferrable(conn, mapping) if options.defer_indexes),
+    )
 
 
 def copy(
@@ -108,77 +132,236 @@ def copy(
     """Copy every legacy row that is not in the target yet, and mark the migration as copied.
 
     :raises StateError: the migration is past its copy, or another command is at work
-    :raises DataError: values that the mapping refuses, or target rows of unknown origin
+    :raises DataError: rows that the target refuses, or target rows of unknown origin
     """
-    options = options or CopyOptions()
-    started = time.monotonic()
-    state.lock(conn, name)
-    stored = _copyable(conn, name)
-    mapping, progress = stored.mapping, stored.progress
-    if stored.phase == "copied" and progress is not None:
-        return CopyResult(name, progress.rows_seen, progress.rows_copied, 0, 0, 0.0, False)
-    check_tables(conn, mapping)
-    check_values(conn, mapping)
-    if progress is None:  # later such a row may be one of ours, copied in vain; see _settle()
-        _check_origin(conn, mapping)
-    _prepare(conn, mapping)
-    if progress is None:
+    return _Copy(conn, name, options or CopyOptions(), on_progress).run()
+
+
+class _Copy:
+    """The command that leads the workers; it alone plans the ranges and ends the copy."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        name: str,
+        options: CopyOptions,
+        on_progress: Callable[[CopyState], None],
+    ) -> None:
+        self.conn, self.name, self.options = conn, name, options
+        self.on_progress = on_progress
+        self.started = time.monotonic()
+        self.analyzed_at = 0
+
+    def run(self) -> CopyResult:
+        conn, options = self.conn, self.options
+        state.lock(conn, self.name)
+        self.stored = _copyable(conn, self.name)
+        self.mapping = self.stored.mapping
+        if self.stored.phase == "copied" and self.stored.progress is not None:
+            return self._result(changed=False)
+        self._prepare()
+        with (
+            state.leading(conn, self.name),
+            executor(options.workers, options.dask) as crew,
+        ):
+            if options.where is not None:
+                return self._copy_some(crew, options.where)
+            self._plan_ranges()
+            self._copy_ranges(crew)
+        swept, purged = self._settle()
+        indexes.build(conn, self.mapping)
+        conn.execute(f"ANALYZE {self.mapping.target.sql}")
         with conn.transaction():
-            conn.execute("INSERT INTO compat.copy_progress (mapping) VALUES (%s)", [name])
-            state.set_phase(conn, name, "copying")
-            state.record(conn, name, "copy", {"batch_size": options.batch_size})
-    seen, copied = (progress.rows_seen, progress.rows_copied) if progress else (0, 0)
-    after = list(progress.last_key) if progress and progress.last_key else None
-    total = max(catalog.estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name), seen)
-    resumed = progress is not None
-    on_progress(CopyState(seen, copied, total, resumed))
-
-    begun, seen_before, analyzed_at = time.monotonic(), seen, 0
-    batch_end, batch = compiled.batch_end(mapping), compiled.batch(mapping)
-    while True:
-        # Unprepared: a generic plan would not use the key range, and read from the beginning.
-        size = options.rows_per_batch
-        end = conn.execute(batch_end, {"after": after, "size": size}, prepare=False).fetchone()
-        if end is None:
-            break
-        upto = end[0]
-        bounds: dict[str, list[str] | None] = {"after": after, "upto": upto}
-
-        def work(conn: Connection, bounds: dict[str, list[str] | None] = bounds) -> tuple[int, int]:
-            row = conn.execute(batch, bounds, prepare=False).fetchone()
-            assert row is not None
-            _advance(conn, name, row[0], row[1], bounds["upto"])
-            return row[0], row[1]
-
-        try:
-            batch_seen, batch_copied = in_transaction(
-                conn, work, options.lock_policy, f"a batch of the copy of {name!r}"
+            conn.execute(
+                "UPDATE compat.copy_progress SET finished_at = clock_timestamp()"
+                " WHERE mapping = %s",
+                [self.name],
             )
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise _refused(error, mapping, after, upto) from error
-        after, seen, copied = upto, seen + batch_seen, copied + batch_copied
-        on_progress(CopyState(seen, copied, max(total, seen), resumed))
-        if copied >= 10 * max(analyzed_at, options.batch_size):
-            # The upserts of the sync triggers plan by the statistics of the target.
-            conn.execute(f"ANALYZE {mapping.target.sql}")
-            analyzed_at = copied
-        if options.throttle:
-            ahead = (seen - seen_before) / options.throttle - (time.monotonic() - begun)
-            if ahead > 0:
-                time.sleep(ahead)
+            state.set_phase(conn, self.name, "copied")
+            result = self._result(swept=swept, purged=purged)
+            detail = {"seen": result.rows_seen, "copied": result.rows_copied, "purged": purged}
+            state.record(conn, self.name, "copied", detail)
+        return result
 
-    swept, purged = _settle(conn, mapping, options)
-    conn.execute(f"ANALYZE {mapping.target.sql}")
-    with conn.transaction():
-        conn.execute(
-            "UPDATE compat.copy_progress SET finished_at = clock_timestamp() WHERE mapping = %s",
-            [name],
+    def _prepare(self) -> None:
+        """Check what a copy needs, and note that one has begun."""
+        conn, mapping = self.conn, self.mapping
+        check_tables(conn, mapping)
+        if self.options.pace.max_lag is not None:
+            check_lag_is_visible(conn)
+        if self.stored.progress is None:
+            # Later such a row may be one of ours, copied in vain; see _settle().
+            _check_origin(conn, mapping)
+        conn.execute(compiled.allow_writes())
+        if not _has_statistics(conn, mapping):
+            conn.execute(f"ANALYZE {mapping.legacy.sql}")
+        if self.stored.progress is None:
+            with conn.transaction():
+                conn.execute("INSERT INTO compat.copy_progress (mapping) VALUES (%s)", [self.name])
+                state.set_phase(conn, self.name, "copying")
+                state.record(conn, self.name, "copy", {"workers": self.options.workers})
+        if self.options.defer_indexes:
+            indexes.defer(conn, mapping, self.options.lock_policy)
+
+    # -- the ranges -----------------------------------------------------------------------
+
+    def _plan_ranges(self) -> None:
+        """Cut the table into ranges, once; later runs go on with the same ones."""
+        conn, mapping = self.conn, self.mapping
+        if _count(conn, "SELECT count(*) FROM compat.copy_range WHERE mapping = %s", [self.name]):
+            return
+        rows = catalog.estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name)
+        ranges = _ranges_for(rows, self.options.workers)
+        ends: list[list[str] | None] = [None]
+        if ranges > 1:
+            percent = min(100.0, 100.0 * ranges * _SAMPLED_ROWS_PER_RANGE / rows)
+            parameters = {"percent": percent, "ranges": ranges}
+            cuts = conn.execute(compiled.boundaries(mapping), parameters).fetchall()
+            ends = [key for (key,) in cuts] + ends
+        with conn.transaction(), conn.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO compat.copy_range (mapping, number, upto) VALUES (%s, %s, %s)",
+                [(self.name, number, end) for number, end in enumerate(ends, start=1)],
+            )
+
+    def _copy_ranges(self, crew: Executor) -> None:
+        numbers = self.conn.execute(
+            "SELECT number FROM compat.copy_range WHERE mapping = %s AND NOT finished"
+            " ORDER BY number",
+            [self.name],
+        ).fetchall()
+        self._tick()
+        self._let_work(crew, [self._job(number) for (number,) in numbers])
+
+    def _copy_some(self, crew: Executor, where: str) -> CopyResult:
+        """Copy such rows and no others; what has been done is not remembered but by the rows."""
+        (done,) = self._let_work(crew, [replace(self._job(None), where=where)])
+        seconds = time.monotonic() - self.started
+        return CopyResult(
+            self.name, done.seen, done.copied, 0, 0, done.rejected, seconds, True, finished=False
         )
-        state.set_phase(conn, name, "copied")
-        detail = {"seen": seen + swept, "copied": copied + swept, "purged": purged}
-        state.record(conn, name, "copied", detail)
-    seconds = time.monotonic() - started
-    return CopyResult(name, seen + swept, copied + swept, swept, purged, seconds, True)
+
+    def _let_work(self, crew: Executor, jobs: list[Job]) -> list[Copied]:
+        """Run the jobs; those that run side by side share what the pace allows."""
+        at_once = max(min(self.options.workers, len(jobs)), 1)
+        pace = self.options.pace
+        if pace.rows_per_second is not None:
+            pace = replace(pace, rows_per_second=pace.rows_per_second / at_once)
+        jobs = [replace(job, pace=pace) for job in jobs]
+        try:
+            return run_each(crew, copy_range, jobs, at_once, self._tick)
+        except Abandoned:
+            self.conn.execute("SELECT 1")  # says so when it is this connection that was lost
+            raise
+
+    def _job(self, number: int | None) -> Job:
+        return Job(
+            url_of(self.conn),
+            self.mapping.to_json(),
+            self.name,
+            number,
+            self.options.pace,
+            self.options.max_rejects,
+            self.options.lock_policy,
+        )
+
+    def _tick(self) -> None:
+        """Tell how far the workers are; keep the statistics of the growing target true."""
+        seen, copied = self._rows()
+        total = catalog.estimate_rows(
+            self.conn, self.mapping.legacy.schema, self.mapping.legacy.name
+        )
+        resumed = self.stored.progress is not None
+        self.on_progress(CopyState(seen, copied, max(total, seen), resumed))
+        if copied >= max(10 * self.analyzed_at, _ANALYZE_FIRST):
+            # The upserts of the sync triggers plan by the statistics of the target.
+            self.conn.execute(f"ANALYZE {self.mapping.target.sql}")
+            self.analyzed_at = copied
+
+    def _rows(self) -> tuple[int, int]:
+        """Return the rows seen and copied in all runs."""
+        row = self.conn.execute(
+            "SELECT COALESCE(sum(rows_seen), 0)::bigint, COALESCE(sum(rows_copied), 0)::bigint"
+            " FROM compat.copy_range WHERE mapping = %s",
+            [self.name],
+        ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    # -- the end --------------------------------------------------------------------------
+
+    def _settle(self) -> tuple[int, int]:
+        """Bring over what the batches passed by, drop what they brought in vain; count both.
+
+        Passed by: rows that somebody had locked. In vain: rows that were deleted by a transaction
+        whose snapshot is older than their copy, which its sync trigger could not see. Once no such
+        snapshot is left, neither can happen again.
+        """
+        swept = purged = 0
+        while True:
+            _wait_for_older_snapshots(self.conn, self.name, self.options.patience)
+            purged += in_transaction(
+                self.conn,
+                lambda conn: conn.execute(compiled.purge(self.mapping)).rowcount,
+                self.options.lock_policy,
+                f"clearing the target of {self.name!r}",
+            )
+            found = self._sweep()
+            if not found:
+                return swept, purged
+            swept += found
+
+    def _sweep(self) -> int:
+        """Copy or set aside the rows that nothing has brought over; return how many there were."""
+        found, size = 0, self.options.pace.first_size()
+        while _count(self.conn, compiled.missing(self.mapping)):
+
+            def sweep(conn: Connection, size: int = size) -> Copied:
+                row = conn.execute(compiled.sweep(self.mapping), {"size": size}).fetchone()
+                assert row is not None
+                return self._noted(Copied(row[0], row[1]))
+
+            try:
+                done = self._in_transaction(sweep)
+                size = min(2 * size, self.options.pace.first_size())
+            except REFUSALS:
+                if size > 1:
+                    size = max(1, size // 4)
+                    continue
+                done = self._in_transaction(self._sweep_one)
+            found += done.seen
+        return found
+
+    def _in_transaction(self, work: Callable[[Connection], Copied]) -> Copied:
+        what = f"the last rows of the copy of {self.name!r}"
+        return in_transaction(self.conn, work, self.options.lock_policy, what)
+
+    def _sweep_one(self, conn: Connection) -> Copied:
+        row = conn.execute(compiled.next_missing(self.mapping)).fetchone()
+        if row is None:
+            return Copied()
+        return self._noted(copy_or_reject(conn, self.mapping, row[0], self.options.max_rejects))
+
+    def _noted(self, done: Copied) -> Copied:
+        """Count what the sweep brought with the last range, whose end is the table's."""
+        self.conn.execute(
+            "UPDATE compat.copy_range SET rows_seen = rows_seen + %(seen)s,"
+            " rows_copied = rows_copied + %(copied)s WHERE mapping = %(name)s AND upto IS NULL",
+            {"seen": done.seen, "copied": done.copied, "name": self.name},
+        )
+        return done
+
+    def _result(
+        self,
+        *,
+        swept: int = 0,
+        purged: int = 0,
+        changed: bool = True,
+    ) -> CopyResult:
+        seen, copied = self._rows()
+        rejected = state.count_rejects(self.conn, self.name)
+        seconds = time.monotonic() - self.started if changed else 0.0
+        return CopyResult(self.name, seen, copied, swept, purged, rejected, seconds, changed)
 
 
 def _copyable(conn: Connection, name: str) -> state.Stored:
@@ -188,49 +371,19 @@ def _copyable(conn: Connection, name: str) -> state.Stored:
     return stored
 
 
-def _advance(
-    conn: Connection, name: str, seen: int, copied: int, upto: list[str] | None = None
-) -> None:
-    """Record what was copied, in the transaction that copied it.
-
-    :raises StateError: the migration was taken back in the meantime
-    """
-    updated = conn.execute(
-        "UPDATE compat.copy_progress SET last_key = COALESCE(%s, last_key),"
-        " rows_seen = rows_seen + %s, rows_copied = rows_copied + %s WHERE mapping = %s",
-        [upto, seen, copied, name],
-    ).rowcount
-    if not updated:
-        raise StateError(f"{name!r} was taken back while its rows were copied")
-
-
-def _refused(
-    error: psycopg.Error, mapping: Mapping, after: list[str] | None, upto: list[str]
-) -> DataError:
-    """Return an error that says between which keys PostgreSQL met the row that it refused."""
-    key = ", ".join(mapping.legacy.row_key)
-    since = f"after {key} = {', '.join(after)}" if after else "from the first row"
-    lines = [
-        f"{mapping.legacy.title}: a row between two keys cannot be carried over "
-        f"({since}, up to {key} = {', '.join(upto)})",
-        f"{error.diag.message_primary} (SQLSTATE {error.sqlstate})",
-    ]
-    if error.diag.message_detail:
-        lines.append(error.diag.message_detail)
-    return DataError(
-        "\n  ".join(lines),
-        "correct the row, or take the expand back and change the mapping; then copy again",
+def _ranges_for(rows: int, workers: int) -> int:
+    """Return into how many ranges a table of so many rows is cut."""
+    return min(
+        max(-(-rows // _RANGE_ROWS), workers if rows > _RANGE_ROWS // 10 else 1), _MOST_RANGES
     )
 
 
-def _prepare(conn: Connection, mapping: Mapping) -> None:
-    conn.execute(compiled.allow_writes())
-    never = conn.execute(
-        "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
+def _has_statistics(conn: Connection, mapping: Mapping) -> bool:
+    row = conn.execute(
+        "SELECT reltuples >= 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
         [mapping.legacy.sql],
     ).fetchone()
-    if never == (True,):
-        conn.execute(f"ANALYZE {mapping.legacy.sql}")
+    return row == (True,)
 
 
 def _check_origin(conn: Connection, mapping: Mapping) -> None:
@@ -246,45 +399,6 @@ def _check_origin(conn: Connection, mapping: Mapping) -> None:
             f"{mapping.legacy.title}, the first with {keys}",
             "delete these rows, and let v2 applications write only after the cutover",
         )
-
-
-def _settle(conn: Connection, mapping: Mapping, options: CopyOptions) -> tuple[int, int]:
-    """Bring over what the batches passed by, drop what they brought in vain; count both.
-
-    Passed by: rows that somebody had locked. In vain: rows that were deleted by a transaction whose
-    snapshot is older than their copy, which its sync trigger could not see. Once no such snapshot
-    is left, neither can happen again.
-    """
-    swept = purged = 0
-    while True:
-        _wait_for_older_snapshots(conn, mapping.name, options.patience)
-        purged += in_transaction(
-            conn,
-            lambda conn: conn.execute(compiled.purge(mapping)).rowcount,
-            options.lock_policy,
-            f"clearing the target of {mapping.name!r}",
-        )
-        found = _sweep(conn, mapping, options)
-        if not found:
-            return swept, purged
-        swept += found
-
-
-def _sweep(conn: Connection, mapping: Mapping, options: CopyOptions) -> int:
-    """Copy the rows that no batch and no trigger has brought over; return how many."""
-    swept, statement = 0, compiled.sweep(mapping)
-    while _count(conn, compiled.missing(mapping)):
-
-        def work(conn: Connection) -> int:
-            row = conn.execute(statement, {"size": options.rows_per_batch}).fetchone()
-            assert row is not None
-            _advance(conn, mapping.name, row[1], row[1])
-            return int(row[1])
-
-        swept += in_transaction(
-            conn, work, options.lock_policy, f"the last rows of the copy of {mapping.name!r}"
-        )
-    return swept
 
 
 def _wait_for_older_snapshots(conn: Connection, name: str, patience: float) -> None:
@@ -318,7 +432,7 @@ def _wait_for_older_snapshots(conn: Connection, name: str, patience: float) -> N
         time.sleep(0.05)
 
 
-def _count(conn: Connection, query: str) -> int:
-    row = conn.execute(query).fetchone()
+def _count(conn: Connection, query: str, parameters: list[str] | None = None) -> int:
+    row = conn.execute(query, parameters).fetchone()
     assert row is not None
     return int(row[0])

@@ -186,26 +186,50 @@ def statements(step: Step | Literal["expand"], mapping: Mapping) -> list[str]:
     }[step]()
 
 
+def check_view(mapping: Mapping) -> None:
+    """Look whether a view can stand for the legacy table, as all steps but a move need it.
+
+    :raises StateError: it cannot; says why
+    """
+    reasons = mapping.reasons_against_view
+    if reasons:
+        raise StateError(
+            f"the mapping {mapping.name!r} is for a move to another database, not for a view at "
+            "the legacy name:\n  " + "\n  ".join(reasons),
+            f"`compat move {mapping.name} --source URL --target URL`, or change the mapping",
+        )
+
+
 def check_tables(conn: Connection, mapping: Mapping) -> None:
     """Compare the mapping's two tables with what the database holds.
 
+    :raises StateError: the mapping is for a move to another database
     :raises CatalogError: names the table, the column and what differs
     """
+    check_view(mapping)
     for table in (mapping.legacy, mapping.target):
-        relation = catalog.find_exact(conn, table.schema, table.name)
-        if relation is None or relation.kind not in ("r", "p"):
-            is_view = relation is not None and relation.kind == "v"
-            raise CatalogError(
-                f"no such table: {table.title}" + (" (it is a view)" if is_view else ""),
-                "create it first (the target comes from a revision of yours), or correct the "
-                "mapping",
-            )
-        differences = list(_differences(table, catalog.reflect(conn, relation)))
-        if differences:
-            raise CatalogError(
-                f"{table.title} is not what the mapping describes:\n  " + "\n  ".join(differences),
-                "draft the mapping again, or put the table right",
-            )
+        check_table(conn, table)
+
+
+def check_table(conn: Connection, table: Table) -> catalog.Relation:
+    """Compare one table with what the database holds, and return where it is.
+
+    :raises CatalogError: names the table, the column and what differs
+    """
+    relation = catalog.find_exact(conn, table.schema, table.name)
+    if relation is None or relation.kind not in ("r", "p"):
+        is_view = relation is not None and relation.kind == "v"
+        raise CatalogError(
+            f"no such table: {table.title}" + (" (it is a view)" if is_view else ""),
+            "create it first (the target comes from a revision of yours), or correct the mapping",
+        )
+    differences = list(_differences(table, catalog.reflect(conn, relation)))
+    if differences:
+        raise CatalogError(
+            f"{table.title} is not what the mapping describes:\n  " + "\n  ".join(differences),
+            "draft the mapping again, or put the table right",
+        )
+    return relation
 
 
 def check_values(conn: Connection, mapping: Mapping) -> None:

@@ -188,10 +188,12 @@ def copy_batches(conn: Connection, mapping: Mapping, size: int) -> tuple[int, in
     """Run the batches of the copy to the end; return the rows seen and copied."""
     conn.execute(copy.allow_writes())
     after, seen, copied = None, 0, 0
-    while end := conn.execute(copy.batch_end(mapping), {"after": after, "size": size}).fetchone():
-        counts = one(conn, copy.batch(mapping), {"after": after, "upto": end[0]})
-        after, seen, copied = end[0], seen + counts[0], copied + counts[1]
-    return seen, copied
+    while True:
+        bounds = {"after": after, "upto": None, "size": size}
+        more_seen, more_copied, after = one(conn, copy.batch(mapping), bounds)
+        seen, copied = seen + more_seen, copied + more_copied
+        if after is None:
+            return seen, copied
 
 
 def sweep(conn: Connection, mapping: Mapping, size: int) -> None:
@@ -230,7 +232,7 @@ def uninstalled(conn: Connection) -> bool:
         conn,
         "SELECT (SELECT count(*) FROM compat.mapping) + (SELECT count(*) FROM compat.foreign_key)"
         " + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'compat'::regnamespace"
-        "    AND prorettype = 'trigger'::regtype AND proname <> 'refuse_early_write')",
+        "    AND prorettype = 'trigger'::regtype AND proname !~ '^refuse_')",
     )
 
 

@@ -96,10 +96,9 @@ def test_a_batch_that_is_repeated_after_an_interruption_copies_nothing_twice(
     conn.execute("INSERT INTO lines (order_id) SELECT generate_series(1, 25)")
     migration.expand()
     conn.execute(copy.allow_writes())
-    (end,) = one(conn, copy.batch_end(migration.mapping), {"after": None, "size": 10})
-    bounds = {"after": None, "upto": end}
-    assert one(conn, copy.batch(migration.mapping), bounds) == (10, 10)
-    assert one(conn, copy.batch(migration.mapping), bounds) == (10, 0)
+    bounds = {"after": None, "upto": None, "size": 10}
+    assert one(conn, copy.batch(migration.mapping), bounds) == (10, 10, ["10"])
+    assert one(conn, copy.batch(migration.mapping), bounds) == (10, 0, ["10"])
     assert copy_batches(conn, migration.mapping, 10) == (25, 15)
 
 
@@ -121,7 +120,7 @@ def test_the_sweep_brings_a_limited_number_of_missing_rows_at_a_time(conn: Conne
     conn.execute("INSERT INTO lines (order_id) SELECT generate_series(1, 25)")
     migration.expand()
     conn.execute(copy.allow_writes())
-    assert one(conn, copy.sweep(migration.mapping), {"size": 10}) == (10, 10)
+    assert one(conn, copy.sweep(migration.mapping), {"size": 10})[:2] == (10, 10)
     sweep(conn, migration.mapping, 10)
     assert migration.standby_rows() == migration.legacy_rows()
 

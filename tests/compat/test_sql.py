@@ -83,7 +83,13 @@ COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
     "uncontract": swap.uncontract,
     "drop_compat_view": swap.drop_compat_view,
     "drop_sync": swap.drop_sync,
-    "copy": lambda mapping: [copy.batch_end(mapping), copy.batch(mapping), copy.sweep(mapping)],
+    "copy": lambda mapping: [
+        copy.boundaries(mapping),
+        copy.batch(mapping),
+        copy.sweep(mapping),
+        copy.retry(mapping),
+        copy.reject(mapping),
+    ],
     "checks": lambda mapping: [
         copy.missing(mapping),
         copy.foreign(mapping),

@@ -252,9 +252,9 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def copied_rows(conn: Connection, name: str) -> int:
     """How many rows the copy has seen so far; 0 before it began."""
     row = conn.execute(
-        "SELECT rows_seen FROM compat.copy_progress WHERE mapping = %s", [name]
+        "SELECT sum(rows_seen) FROM compat.copy_range WHERE mapping = %s", [name]
     ).fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0] or 0) if row else 0
 
 
 @contextlib.contextmanager

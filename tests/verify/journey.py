@@ -132,9 +132,7 @@ def copy_rows(conn: Connection, *mappings: Mapping) -> None:
     """Copy all rows in one batch and enter the phase `copied`."""
     conn.execute(copy.allow_writes())  # for the faults that tests plant before the cutover, too
     for mapping in mappings:
-        end = conn.execute(copy.batch_end(mapping), {"after": None, "size": 10**9}).fetchone()
-        if end is not None:
-            conn.execute(copy.batch(mapping), {"after": None, "upto": end[0]})
+        conn.execute(copy.batch(mapping), {"after": None, "upto": None, "size": 10**9})
         conn.execute("UPDATE compat.mapping SET phase = 'copied' WHERE name = %s", [mapping.name])
 
 

@@ -13,11 +13,43 @@ CREATE TABLE IF NOT EXISTS compat.mapping (
 ---
 CREATE TABLE IF NOT EXISTS compat.copy_progress (
     mapping text PRIMARY KEY REFERENCES compat.mapping ON DELETE CASCADE,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz
+);
+
+---
+-- A range ends with the key `upto`, or with the table, and begins after the end of the one before.
+CREATE TABLE IF NOT EXISTS compat.copy_range (
+    mapping text NOT NULL REFERENCES compat.copy_progress ON DELETE CASCADE,
+    number integer NOT NULL,
+    upto text[],
     last_key text[],
     rows_seen bigint NOT NULL DEFAULT 0,
     rows_copied bigint NOT NULL DEFAULT 0,
-    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at timestamptz
+    finished boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (mapping, number)
+);
+
+---
+-- Rows that could not be carried over. `mapping` names one of this database, or one by which rows
+-- of another database were moved here.
+CREATE TABLE IF NOT EXISTS compat.reject (
+    mapping text NOT NULL,
+    key text[] NOT NULL,
+    row_data jsonb NOT NULL,
+    sqlstate text NOT NULL,
+    reason text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, key)
+);
+
+---
+-- Indexes of a target that the copy has dropped, and builds again when the rows are there.
+CREATE TABLE IF NOT EXISTS compat.deferred_index (
+    mapping text NOT NULL REFERENCES compat.mapping ON DELETE CASCADE,
+    name text NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY (mapping, name)
 );
 
 ---

@@ -1,30 +1,55 @@
-SELECT ARRAY[l."id"::text] FROM (
-    SELECT l."id" FROM "public"."files" AS l
-    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer))
-    ORDER BY l."id" LIMIT %(size)s
-) AS l ORDER BY l."id" DESC LIMIT 1;
+WITH sample AS (
+    SELECT ARRAY[l."id"::text] AS key, count(*) OVER () AS size,
+           row_number() OVER (ORDER BY l."id") AS place
+    FROM "public"."files" AS l TABLESAMPLE SYSTEM (%(percent)s)
+)
+SELECT key FROM sample, generate_series(1, %(ranges)s - 1) AS cut
+WHERE place = cut * size / %(ranges)s AND place > 0
+GROUP BY key, place ORDER BY place;
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."files" AS l
-    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)
-     FOR SHARE OF l SKIP LOCKED
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer))
+    ORDER BY l."id" LIMIT %(size)s FOR SHARE OF l SKIP LOCKED
 ), copied AS (
     INSERT INTO "public"."documents" AS t ("task_id", "remark")
     SELECT l."id",
         l."note" FROM seen AS l
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied);
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."files" AS l
     WHERE NOT EXISTS (SELECT FROM "public"."documents" AS t WHERE t."task_id" = l."id")
-    LIMIT %(size)s FOR SHARE OF l 
+    AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'files' AND r.key = ARRAY[l."id"::text])
+    LIMIT %(size)s FOR SHARE OF l
 ), copied AS (
     INSERT INTO "public"."documents" AS t ("task_id", "remark")
     SELECT l."id",
         l."note" FROM seen AS l
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied);
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."files" AS l
+    WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+    FOR SHARE OF l
+), copied AS (
+    INSERT INTO "public"."documents" AS t ("task_id", "remark")
+    SELECT l."id",
+        l."note" FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
+SELECT 'files', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s
+FROM "public"."files" AS l WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+ON CONFLICT (mapping, key) DO UPDATE SET row_data = EXCLUDED.row_data,
+    sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, at = EXCLUDED.at;
 

@@ -22,6 +22,8 @@ ON "public"."documents" FOR EACH ROW EXECUTE FUNCTION "compat"."files__reverse"(
 CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
 ON "public"."documents" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."files__reverse"();
 
+SELECT compat.guard_retired('"public"."files__retired"'::pg_catalog.regclass, '"compat"."files__reverse"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass, '"public"."documents"'::pg_catalog.regclass);
+
 SELECT compat.add_foreign_key_twins('files', '"public"."files__retired"'::pg_catalog.regclass, ARRAY['id', 'note']::text[], '"public"."documents"'::pg_catalog.regclass, ARRAY['task_id', 'remark']::text[]);
 
 UPDATE compat.mapping SET phase = 'cutover', changed_at = clock_timestamp() WHERE name = 'files';

@@ -1,4 +1,5 @@
-SELECT count(*) FROM "public"."jobs" AS l WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id");
+SELECT count(*) FROM "public"."jobs" AS l WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id")
+    AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'jobs' AND r.key = ARRAY[l."id"::text]);
 
 SELECT "task_id" FROM "public"."tasks" AS t
 WHERE NOT EXISTS (SELECT FROM "public"."jobs" AS l WHERE t."task_id" = l."id")

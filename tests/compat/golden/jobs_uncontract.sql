@@ -286,6 +286,8 @@ ON "public"."tasks" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__reverse"();
 CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
 ON "public"."tasks" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__reverse"();
 
+SELECT compat.guard_retired('"public"."jobs__retired"'::pg_catalog.regclass, '"compat"."jobs__reverse"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass, '"public"."tasks"'::pg_catalog.regclass);
+
 SELECT compat.reattach_foreign_keys('jobs', '"public"."jobs__retired"'::pg_catalog.regclass, ARRAY['id', 'note']::text[], '"public"."tasks"'::pg_catalog.regclass, ARRAY['task_id', 'remark']::text[]);
 
 UPDATE compat.mapping SET phase = 'cutover', changed_at = clock_timestamp() WHERE name = 'jobs';

@@ -10,6 +10,8 @@ DROP TRIGGER "00_compat_reverse" ON "public"."tasks";
 
 DROP TRIGGER "00_compat_reverse_truncate" ON "public"."tasks";
 
+SELECT compat.unguard_retired('"public"."jobs__retired"'::pg_catalog.regclass);
+
 ALTER VIEW "public"."jobs" RENAME TO "jobs__compat";
 
 ALTER TABLE "public"."jobs__retired" RENAME TO "jobs";

@@ -1,0 +1,61 @@
+"""Indexes of the target that wait until the rows are there: dropped before a copy, built after it.
+
+Only those that guard nothing: unique indexes and those of constraints stay. What is dropped is
+noted in compat.deferred_index in the same transaction, so that a copy that dies is made good later.
+"""
+
+from __future__ import annotations
+
+from compat import state
+from compat.connection import Connection
+from compat.mapping import Mapping
+from compat.names import qualified
+from compat.run.retry import LockPolicy, in_transaction
+
+
+def deferrable(conn: Connection, mapping: Mapping) -> list[tuple[str, str]]:
+    """Return name and definition of each index of the target that guards nothing."""
+    return conn.execute(
+        "SELECT c.relname::text, pg_get_indexdef(c.oid)"
+        " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+        " WHERE i.indrelid = to_regclass(%s) AND NOT i.indisunique AND NOT i.indisexclusion"
+        " AND NOT i.indisreplident AND NOT i.indisclustered AND i.indisvalid"
+        " ORDER BY c.relname",
+        [mapping.target.sql],
+    ).fetchall()
+
+
+def defer(conn: Connection, mapping: Mapping, policy: LockPolicy) -> None:
+    """Drop the deferrable indexes of the target, and note what is to be built again."""
+
+    def work(conn: Connection) -> None:
+        for name, definition in deferrable(conn, mapping):
+            conn.execute(
+                "INSERT INTO compat.deferred_index VALUES (%s, %s, %s)",
+                [mapping.name, name, definition],
+            )
+            conn.execute(f"DROP INDEX {qualified(mapping.target.schema, name)}")
+            state.record(conn, mapping.name, "defer index", {"name": name})
+
+    in_transaction(conn, work, policy, f"dropping indexes of {mapping.target.title}")
+
+
+def build(conn: Connection, mapping: Mapping) -> None:
+    """Build what was deferred, without keeping anybody from writing meanwhile."""
+    for name, definition in conn.execute(
+        "SELECT name, definition FROM compat.deferred_index WHERE mapping = %s ORDER BY name",
+        [mapping.name],
+    ).fetchall():
+        index = qualified(mapping.target.schema, name)
+        valid = conn.execute(
+            "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)",
+            [index],
+        ).fetchone()
+        if valid == (False,):  # what a build that was killed leaves behind
+            conn.execute(f"DROP INDEX CONCURRENTLY {index}")
+        if valid != (True,):
+            conn.execute(definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+        conn.execute(
+            "DELETE FROM compat.deferred_index WHERE mapping = %s AND name = %s",
+            [mapping.name, name],
+        )
