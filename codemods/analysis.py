@@ -82,12 +82,14 @@ class Analysis:
     """What was found in one file.
 
     :param problem: why the file could not be read, if so
+    :param is_related: it uses what stands for a legacy table, even if it does not name the table
     """
 
     part: Part = Part()
     definitions: tuple[Definition, ...] = ()
     pending: tuple[Pending, ...] = ()
     problem: str | None = None
+    is_related: bool = False
 
     def settled(self, definitions: Iterable[Definition]) -> Part:
         """Return all edits and findings, given all definitions in the searched paths."""
@@ -100,7 +102,7 @@ def joined(parts: Iterable[Part]) -> Part:
     """Return one part for several, in the order of the source."""
     kept = tuple(parts)
     return Part(
-        tuple(sorted(e for p in kept for e in p.edits)),
+        tuple(sorted({e for p in kept for e in p.edits})),
         tuple(sorted((f for p in kept for f in p.findings), key=lambda f: (f.start, f.end))),
-        tuple(sorted(n for p in kept for n in p.notes)),
+        tuple(sorted({n for p in kept for n in p.notes})),
     )

@@ -126,6 +126,12 @@ def _added_to(tree: Tree, targets: list[cst.BaseAssignTargetExpression]) -> str 
     return None
 
 
+_ATTRIBUTE_TAKING = words(
+    "getattr setattr hasattr delattr attrgetter association_proxy synonym validates"
+    " attribute_keyed_dict column_keyed_dict attribute_mapped_collection"
+)
+
+
 def plain_column(tree: Tree, node: cst.CSTNode) -> str | None:
     """Return why a string that is exactly a column's name keeps working as it is, if it does."""
     parent = tree.parent(node)
@@ -137,15 +143,40 @@ def plain_column(tree: Tree, node: cst.CSTNode) -> str | None:
         return "a key of a dictionary: parameters and attributes keep their names"
     if isinstance(parent, cst.Comparison | cst.ComparisonTarget | cst.MatchValue):
         return "compared with a value"
+    if isinstance(parent, cst.Element) and _lists_fields(tree, parent):
+        return "a list of a model's fields, which stay"
     if isinstance(parent, cst.Arg):
         call = tree.parent(parent)
         if isinstance(call, cst.Call):
-            name = dotted_source(call.func).rpartition(".")[2] or _method(call)
-            if name in ("getattr", "setattr", "hasattr", "delattr", "attrgetter"):
+            name = _called(call)
+            if name in _ATTRIBUTE_TAKING:
                 return "the name of an attribute, which stays"
             if name in ("get", "pop", "setdefault") and call.args and call.args[0] is parent:
                 return "a key: outputs and attributes keep their names"
     return None
+
+
+_FIELD_LISTS = words(
+    "list_display list_filter list_editable search_fields readonly_fields fields exclude ordering"
+    " fieldsets filterset_fields ordering_fields raw_id_fields autocomplete_fields unique_together"
+    " index_together get_latest_by"
+)
+"""Attributes of classes in which Django and its kin list the fields of a model."""
+
+
+def _lists_fields(tree: Tree, element: cst.CSTNode) -> bool:
+    for parent in tree.parents(element):
+        if isinstance(parent, cst.Assign):
+            names = {dotted_source(target.target) for target in parent.targets}
+            return bool(names & _FIELD_LISTS) and _in_class_body(tree, parent)
+        if not isinstance(parent, cst.Element | cst.List | cst.Tuple):
+            return False
+    return False
+
+
+def _in_class_body(tree: Tree, statement: cst.CSTNode) -> bool:
+    outer = (p for p in tree.parents(statement) if isinstance(p, cst.ClassDef | cst.FunctionDef))
+    return isinstance(next(outer, None), cst.ClassDef)
 
 
 def in_relationship(tree: Tree, node: cst.CSTNode) -> bool:
@@ -154,6 +185,10 @@ def in_relationship(tree: Tree, node: cst.CSTNode) -> bool:
         if isinstance(parent, cst.Call):
             return tree.scope.construct(parent.func) in ("relationship", "backref")
     return False
+
+
+def _called(call: cst.Call) -> str:
+    return dotted_source(call.func).rpartition(".")[2] or _method(call)
 
 
 def _method(call: cst.Call) -> str:
@@ -211,6 +246,11 @@ def _keyword(tree: Tree, arg: cst.Arg) -> tuple[str, bool]:
     return "a keyword argument: attributes and parameters keep their names", False
 
 
+_VALUED = words(
+    "values filter_by ordered_values filter exclude update create get_or_create update_or_create"
+)
+
+
 def uses_value(tree: Tree, node: cst.Name) -> bool:
     """Tell whether a name reads or sets a value that an ORM object or a row may hold."""
     parent = tree.parent(node)
@@ -223,23 +263,54 @@ def uses_value(tree: Tree, node: cst.Name) -> bool:
         call = tree.parent(parent)
         if not isinstance(call, cst.Call):
             return False
-        name = dotted_source(call.func).rpartition(".")[2] or _method(call)
-        return name[:1].isupper() or name in ("values", "filter_by", "ordered_values")
+        name = _called(call)
+        return name[:1].isupper() or name in _VALUED
     return False
 
 
-def compared_literal(tree: Tree, node: cst.Name) -> str:
-    """Return how the literal reads that an attribute is compared with, or an empty text."""
-    attribute = tree.parent(node)
-    above = tree.parent(attribute) if attribute is not None else None
+def compared_literal(tree: Tree, node: cst.CSTNode) -> str:
+    """Say with which literal a name's value is compared, or to which it is set, if to any."""
+    parent = tree.parent(node)
+    if isinstance(parent, cst.Arg) and parent.keyword is node:
+        call = tree.parent(parent)
+        name = _called(call) if isinstance(call, cst.Call) else ""
+        made = name in _SETTING or name[:1].isupper()
+        written = literal(tree, parent.value)
+        told = "set to" if made and "__" not in parent.keyword.value else "compared with"
+        return f"{told} {written}" if written else ""
+    above = tree.parent(parent) if parent is not None else None
+    if isinstance(above, cst.AssignTarget):
+        assign = tree.parent(above)
+        written = literal(tree, assign.value) if isinstance(assign, cst.Assign) else ""
+        return f"set to {written}" if written else ""
+    if isinstance(above, cst.Attribute) and above.attr.value in _COMPARING:
+        call = tree.parent(above)
+        if isinstance(call, cst.Call):
+            literals = [literal(tree, arg.value) for arg in call.args]
+            return f"compared with {', '.join(literals)}" if literals and all(literals) else ""
     if isinstance(above, cst.ComparisonTarget):
         above = tree.parent(above)
     if not isinstance(above, cst.Comparison):
         return ""
     sides = [above.left, *(target.comparator for target in above.comparisons)]
-    for side in sides:
-        if isinstance(side, cst.Integer | cst.Float | cst.SimpleString):
-            return side.value
-        if isinstance(side, cst.Name) and side.value in ("True", "False"):
-            return side.value
+    written = next((found for side in sides if (found := literal(tree, side))), "")
+    return f"compared with {written}" if written else ""
+
+
+_SETTING = words("values update create get_or_create ordered_values")
+_COMPARING = words("in_ notin_ not_in between is_ is_not isnot like ilike startswith contains eq")
+
+
+def literal(tree: Tree, node: object) -> str:
+    """Return how a literal is written, or a list of some; an empty text for anything else."""
+    if isinstance(node, cst.Integer | cst.Float | cst.SimpleString):
+        return node.value
+    if isinstance(node, cst.UnaryOperation):
+        inner = literal(tree, node.expression)
+        return f"-{inner}" if inner and isinstance(node.operator, cst.Minus) else ""
+    if isinstance(node, cst.Name) and node.value in ("True", "False"):
+        return node.value
+    if isinstance(node, cst.List | cst.Tuple | cst.Set):
+        found = [literal(tree, element.value) for element in node.elements]
+        return ", ".join(found) if all(found) else ""
     return ""

@@ -42,9 +42,10 @@ _PATTERN = re.compile(
     | (?P<STRING>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
     | (?P<QUOTED>"(?:[^"]|"")*(?:"|\Z))
     | (?P<DOLLAR>(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
-    | (?P<PARAMETER>%(?:\(\w+\))?[sbtdfir](?!\w)|(?<![:\w\]]):[A-Za-z_]\w*|(?<![\w$])\$\d+)
+    | (?P<PARAMETER>%(?:\(\w+\))?[sbtdfir](?!\w)|(?<![:\w\]]):(?:[A-Za-z_]\w*|'\w+')
+      |(?<![\w$])\$\d+)
     | (?P<PERCENT>%%)
-    | (?P<HOLE>\{[^{}'"]*\}|(?<![\w$])_hole_\d+_(?![\w$]))
+    | (?P<HOLE>\{[^{}'"]*\}|(?<![\w$])_hole_\d+_(?![\w$])|(?<![:\w\]]):"\w+")
     | (?P<SEMICOLON>;)
     """,
     re.VERBOSE | re.DOTALL,
@@ -71,8 +72,20 @@ def statements(text: str, found: tuple[Segment, ...]) -> Iterator[tuple[int, int
         yield start, len(text)
 
 
-_EXPLAIN = re.compile(
-    r"\s*EXPLAIN\b(?:\s*\([^()]*\)|\s+(?:ANALYZE|ANALYSE|VERBOSE)\b)*(?=\s)", re.IGNORECASE
+SPACE = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)*"
+"""A pattern for what may stand before a statement: white space and comments."""
+
+# What stands before a statement that is read, or inside it, and takes no part in its names.
+_BEFORE = re.compile(
+    SPACE
+    + r"(?:EXPLAIN\b(?:\s*\([^()]*\)|\s+(?:ANALYZE|ANALYSE|VERBOSE)\b)*"
+    + r"|DECLARE\s+\w+\s+(?:(?:BINARY|INSENSITIVE|ASENSITIVE|NO|SCROLL)\s+)*"
+    + r"CURSOR\s+(?:WITH(?:OUT)?\s+HOLD\s+)?FOR"
+    + r"|PREPARE\s+\w+\s*(?:\([^()]*\)\s*)?AS)(?=\s)",
+    re.IGNORECASE,
+)
+_INSIDE = re.compile(
+    r"\bOVERRIDING\s+(?:SYSTEM|USER)\s+VALUE\b|\bWHERE\s+CURRENT\s+OF\s+\w+", re.IGNORECASE
 )
 
 
@@ -85,11 +98,13 @@ def masks(text: str, found: tuple[Segment, ...]) -> Iterator[str]:
     for segment in found:
         if segment.kind is Kind.PERCENT:
             plain[segment.start + 1] = " "
-        elif segment.kind is Kind.HOLE and text[segment.start] in "{%":
+        elif segment.kind is Kind.HOLE and text[segment.start] in "{%:":
             size = segment.end - segment.start
             plain[segment.start : segment.end] = (HOLE + "_" * size)[:size]
-    if explain := _EXPLAIN.match(text):
-        plain[: explain.end()] = " " * explain.end()
+    if before := _BEFORE.match(text):
+        plain[: before.end()] = " " * before.end()
+    for inside in _INSIDE.finditer(text):
+        plain[inside.start() : inside.end()] = " " * (inside.end() - inside.start())
     yield "".join(plain)
     parameters = [s for s in found if s.kind is Kind.PARAMETER]
     if parameters:

@@ -6,16 +6,20 @@ Returns values only; `files.write` is called by whoever wants the result on disk
 from __future__ import annotations
 
 import ast
+import gc
+import logging
+import signal
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from codemods import files, python, sql
+from codemods import discovery, documents, files, python, script
 from codemods.analysis import Analysis, Definition, Part, State
 from codemods.edits import Edit, apply
-from codemods.files import Constants, Prefilter, SourceFile
+from codemods.files import Choice, Constants, Language, Prefilter, SourceFile
 from codemods.findings import Finding, Note, Outcome
 from codemods.renames import Names
 from compat.errors import CompatError
@@ -129,37 +133,138 @@ def check(names: Names) -> None:
             )
 
 
-def run(paths: Sequence[Path], names: Names) -> Report:
+def run(
+    paths: Sequence[Path], names: Names, *, choice: Choice | None = None, jobs: int = 1
+) -> Report:
     """Search files and directories, and return what is to be done.
 
+    :param choice: which files of directories are searched
+    :param jobs: in so many processes
     :raises CompatError: no such path, or mappings that contradict each other
     """
     check(names)
     prefilter = Prefilter.of(names)
-    constants = Constants()
     searched = 0
+    matched: list[tuple[Path, int]] = []
+    others: list[Path] = []
     unread: list[Unread] = []
-    analysed: list[tuple[SourceFile, Analysis]] = []
-    for path in files.find(paths):
+    for path in files.find(paths, choice):
         searched += 1
-        file = files.read(path, prefilter)
-        if isinstance(file, str):
-            unread.append(Unread(path, file))
-        elif file is not None:
-            analysed.append((file, analyse(file, names, constants)))
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            unread.append(Unread(path, f"cannot be read: {error.strerror}"))
+            continue
+        if prefilter.matches(data):
+            matched.append((path, len(data)))
+        else:
+            others.append(path)
+    names = discovery.with_entities(names, (path for path, _ in matched))
+    matched = sorted([*matched, *discovery.mentioning(names, others)])
+    analysed: list[tuple[SourceFile, Analysis]] = []
+    for path, result in _each(matched, names, jobs):
+        if isinstance(result, str):
+            unread.append(Unread(path, result))
+        else:
+            analysed.append(result)
     reports = settled(analysed, names)
     shown = (r for r in reports if r.part.findings or r.part.notes or r.part.edits)
     return Report(tuple(shown), tuple(unread), searched)
 
 
+# -- one file, in this process or another ------------------------------------------------------
+
+_Result = tuple[SourceFile, Analysis] | str
+
+# Below this, in bytes, another process costs more than it saves.
+_SMALL = 300_000
+
+
+class _Worker:
+    """What a process keeps between two files."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.constants = Constants()
+
+    def __call__(self, path: Path) -> _Result:
+        file = files.read(path)
+        return file if isinstance(file, str) else (file, analyse(file, self.names, self.constants))
+
+
+_worker: _Worker | None = None
+
+
+def _begin(names: Names) -> None:
+    global _worker  # noqa: PLW0603  # what a process pool offers for state of its processes
+    _worker = _Worker(names)
+    # Ctrl-C is for the main process, which ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _prepare()
+
+
+def _work(path: Path) -> _Result:
+    assert _worker is not None
+    return _worker(path)
+
+
+def _each(
+    matched: Sequence[tuple[Path, int]], names: Names, jobs: int
+) -> Iterator[tuple[Path, _Result]]:
+    """Yield what is found in each file, in their order; other processes are sent paths only."""
+    paths = [path for path, _ in matched]
+    if jobs <= 1 or sum(size for _, size in matched) < _SMALL:
+        _prepare()
+        yield from zip(paths, map(_Worker(names), paths), strict=True)
+        return
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(names,)) as pool:
+        size = max(1, min(16, len(paths) // (4 * jobs)))
+        yield from zip(paths, pool.map(_work, paths, chunksize=size), strict=True)
+
+
+def _prepare() -> None:
+    """Set up this process for parsing many files."""
+    # sqlglot warns of statements that it reads as plain commands; they are reported here.
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    # Trees are large and hold no cycles: looking for some all the time would only cost.
+    gc.set_threshold(100_000, 20, 20)
+
+
 def analyse(file: SourceFile, names: Names, constants: Constants) -> Analysis:
     """Return what was found in one file, whatever its language."""
-    if not names.find(file.text) and not names.mentions_target(file.text):
+    is_python = file.language is Language.PYTHON
+    if not names.find(file.text) and not names.mentions_target(file.text) and not is_python:
         return Analysis()
-    if file.path.suffix == ".sql":
-        result = sql.rewrite(file.text, names, complete=True)
+    if file.is_generated:
+        return _listed(file.text, names, "a generated file: change what it is made from")
+    if file.language is Language.SQL:
+        result = script.rewrite(file.text, names)
         return Analysis(Part(result.edits, result.findings, result.notes))
-    return python.analyse(file.text, names, partial(constants.of, file.path))
+    lookup = partial(constants.of, file.path)
+    if file.language in (Language.MARKDOWN, Language.RST):
+        return documents.analyse(
+            file.text,
+            names,
+            rst=file.language is Language.RST,
+            python=lambda text: python.analyse(text, names, lookup),
+        )
+    if file.language is Language.OTHER:
+        return _listed(file.text, names, "files of this kind are not rewritten")
+    return python.analyse(file.text, names, lookup, str(file.path))
+
+
+def _listed(text: str, names: Names, reason: str) -> Analysis:
+    """Return the analysis of a text that nobody rewrites: the table's name needs a look."""
+    findings = []
+    for hit in names.find(text):
+        outcome, why = Outcome.LOOK, reason
+        if hit.kind == "column":
+            outcome, why = Outcome.UNRELATED, f"a word beside the table's name: {reason}"
+        findings.append(Finding(hit.start, hit.end, hit.name, hit.kind, outcome, why))
+    return Analysis(Part(findings=tuple(findings)))
+
+
+# -- all files ---------------------------------------------------------------------------------
 
 
 def settled(analysed: Sequence[tuple[SourceFile, Analysis]], names: Names) -> list[FileReport]:
@@ -181,12 +286,14 @@ def settled(analysed: Sequence[tuple[SourceFile, Analysis]], names: Names) -> li
 def _report(
     file: SourceFile, analysis: Analysis, definitions: Sequence[Definition], names: Names
 ) -> FileReport:
-    part = _scoped(file.text, analysis.settled(definitions), names)
+    part = analysis.settled(definitions)
+    if not analysis.is_related:
+        part = _scoped(file.text, part, names)
     after = apply(file.text, part.edits)
     reason = None
     if file.encode(after) is None:
         reason = f"a new name cannot be written in {file.encoding}"
-    elif after != file.text and file.path.suffix != ".sql" and _breaks(file.text, after):
+    elif after != file.text and file.language is Language.PYTHON and _breaks(file.text, after):
         reason = "the file would no longer be valid Python"
     if reason is not None:
         part = part.left(f"left as it is: {reason}")
@@ -198,7 +305,7 @@ def _scoped(text: str, part: Part, names: Names) -> Part:
     """Leave out what says nothing: column names in a file that does not name the table."""
     if names.mentions_table(text) or any(f.kind == "table" for f in part.findings):
         return part
-    findings: tuple[Finding, ...] = tuple(f for f in part.findings if f.kind == "derived")
+    findings: tuple[Finding, ...] = tuple(f for f in part.findings if f.kind in ("derived", "code"))
     notes: tuple[Note, ...] = part.notes if names.mentions_target(text) else ()
     return replace(part, findings=findings, notes=notes)
 

@@ -5,30 +5,68 @@ Every hit of a legacy name in names, strings and comments ends as a finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import gc
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import libcst as cst
 
-from codemods import context, sql
-from codemods.analysis import Analysis, Definition, Part, Pending, joined
+from codemods import calls, composed, context, models, sql
+from codemods.analysis import Analysis, Part, joined
+from codemods.codenames import CodeNames
+from codemods.entities import Entity
 from codemods.findings import Finding, Note, Outcome
 from codemods.literals import Text
-from codemods.models import Models
 from codemods.renames import NameHit, Names
 from codemods.strings import Lookup, Strings, placed
 from codemods.tree import NotPython, Tree, parse
+from codemods.usage import Usage
+from codemods.work import Work
 
 
-def analyse(source: str, names: Names, lookup: Lookup = lambda origin: None) -> Analysis:
+def analyse(
+    source: str, names: Names, lookup: Lookup = lambda origin: None, path: str = ""
+) -> Analysis:
     """Return what is to be done in a module, and all findings.
 
     :param lookup: the text of a constant in another module, None if unknown
+    :param path: of the file, for what it imports and defines
     """
+    with _without_collecting():
+        try:
+            tree = parse(source)
+        except NotPython as error:
+            return unreadable(source, names, f"not readable as Python ({error})")
+        return _Module(tree, names, lookup, path).analysis()
+
+
+def entities(source: str, names: Names, path: str) -> tuple[Entity, ...]:
+    """Return the models of legacy tables that a module defines; none if it cannot be read."""
+    with _without_collecting():
+        try:
+            tree = parse(source)
+        except NotPython:
+            return ()
+        work = Work(tree, names, Strings(tree, lambda origin: None), path)
+        models.visit(work)
+        return tuple(work.entities)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Keep Python from looking for cycles among nodes that all live as long as their tree.
+
+    It would take a third of the time of an analysis.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        tree = parse(source)
-    except NotPython as error:
-        return unreadable(source, names, f"not readable as Python ({error})")
-    return _Module(tree, names, lookup).analysis()
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def unreadable(source: str, names: Names, reason: str) -> Analysis:
@@ -42,24 +80,47 @@ def unreadable(source: str, names: Names, reason: str) -> Analysis:
 class _Module:
     """The work on one module. Mutable, and seen by nobody but `analyse`."""
 
-    def __init__(self, tree: Tree, names: Names, lookup: Lookup) -> None:
+    def __init__(self, tree: Tree, names: Names, lookup: Lookup, path: str) -> None:
         self.tree = tree
         self.names = names
         self.strings = Strings(tree, lookup)
-        self.parts: list[Part] = []
-        self.pending: list[Pending] = []
-        self.done: set[cst.CSTNode] = set()
+        self.work = Work(tree, names, self.strings, path)
+        self.usage = Usage(self.work)  # made anew when the models of the module are known
+        self.parts = self.work.parts
+        self.done = self.work.done
+        self.compositions: dict[cst.CSTNode, frozenset[tuple[int, int]]] = {}
+        self.renamed = {
+            old: f"{entity.name}.{old}, which is now {new}"
+            for entity in names.entities
+            for old, new in entity.renamed
+        }
+        self.doubts = False
 
     def analysis(self) -> Analysis:
-        if self._is_revision():
-            self._all_unrelated("an Alembic revision tells the past")
-            return Analysis(joined(self.parts))
-        models = Models(self.tree, self.names, self.strings)
-        models.work()
-        self.parts += models.parts
-        self.pending += models.pending
-        self.done |= models.done
-        definitions: Sequence[Definition] = models.definitions
+        work = self.work
+        past = None if self.names.settings.migrations else self._past()
+        if past is not None:
+            self._all_unrelated(past)
+        else:
+            self._work()
+        keep = work.ignored.applied
+        pending = tuple(
+            replace(p, declarative=keep(p.declarative), core=keep(p.core)) for p in work.pending
+        )
+        parts = _once(joined(keep(part) for part in self.parts))
+        return Analysis(parts, tuple(work.definitions), pending, is_related=self.is_related)
+
+    def _work(self) -> None:
+        CodeNames(self.work).visit()
+        models.visit(self.work)
+        self.usage = Usage(self.work)
+        self.usage.visit()
+        self.renamed |= {
+            old: f"{entity.name}.{old}, which is now {new}"
+            for entity in self.work.entities
+            for old, new in entity.renamed
+        }
+        calls.visit(self.work)
         for node in self.tree.of(cst.Name, cst.Comment, *context.STRINGS):
             if node in self.done:
                 continue
@@ -69,7 +130,22 @@ class _Module:
                 self._comment(node)
             elif context.is_whole_string(self.tree, node):
                 self._string(node)
-        return Analysis(joined(self.parts), tuple(definitions), tuple(self.pending))
+
+    @property
+    def is_related(self) -> bool:
+        """Whether the module uses a model of a legacy table, even if it does not name the table."""
+        return self.doubts or self.usage.inference.knows_legacy
+
+    def _past(self) -> str | None:
+        """Return why the module tells the past, if it does."""
+        if self._is_revision():
+            return "an Alembic revision tells the past"
+        for node in self.tree.of(cst.ClassDef):
+            if isinstance(node, cst.ClassDef) and node.name.value == "Migration":
+                origins = [self.tree.scope.dotted(base.value) for base in node.bases]
+                if "django.db.migrations.Migration" in origins:
+                    return "a Django migration tells the past"
+        return None
 
     def _is_revision(self) -> bool:
         return {"revision", "down_revision"} <= self.tree.scope.bound and any(
@@ -95,18 +171,35 @@ class _Module:
     def _name(self, node: cst.Name) -> None:
         self._note_value(node)
         if node.value not in self.names.columns and node.value not in self.names.tables:
+            self._lookup(node)
             return
         reason, look = context.python_name(self.tree, node)
+        parent = self.tree.parent(node)
+        if node.value in self.renamed and isinstance(parent, cst.Attribute | cst.Arg):
+            reason, look = f"perhaps {self.renamed[node.value]}", True
+            self.doubts = True
         outcome = Outcome.LOOK if look else Outcome.UNRELATED
         self.parts.append(Part(findings=tuple(self._name_findings(node, outcome, reason))))
 
+    def _lookup(self, node: cst.Name) -> None:
+        """`line__qty__gt=3`: a path through models that may lead over a renamed attribute."""
+        if "__" not in node.value or not isinstance(self.tree.parent(node), cst.Arg):
+            return
+        for step in node.value.split("__"):
+            if step in self.renamed:
+                told = f"perhaps {self.renamed[step]}"
+                finding = self.work.name_found(node, Outcome.LOOK, told, kind="column")
+                self.parts.append(Part(findings=(finding,)))
+                self.doubts = True
+                return
+
     def _note_value(self, node: cst.Name) -> None:
-        rule = self.names.converted.get(node.value)
+        rule = self.names.converted.get(node.value.partition("__")[0])
         if rule is None or not context.uses_value(self.tree, node):
             return
         start, end = self.tree.span(node)
         literal = context.compared_literal(self.tree, node)
-        told = f"compared with {literal}; {rule}" if literal else rule
+        told = f"{literal}; {rule}" if literal else rule
         self.parts.append(Part(notes=(Note(start, end, node.value, f"if of the table: {told}"),)))
 
     def _name_findings(self, node: cst.Name, outcome: Outcome, reason: str) -> Iterator[Finding]:
@@ -169,6 +262,8 @@ class _Module:
             return
         statement = context.STATEMENT.match(text.value) is not None
         people = context.told_to_people(self.tree, node)
+        if people is None and self._is_settled_by_composition(node):
+            return
         if statement and people is None:
             part = self._sql(node, text)
             if part is not None:
@@ -182,6 +277,26 @@ class _Module:
                 )
             )
         )
+
+    def _is_settled_by_composition(self, node: cst.CSTNode) -> bool:
+        """Tell whether the text of which a string is a part could be read as SQL."""
+        root = composed.root(self.tree, node)
+        if root is node:
+            return False
+        if root not in self.compositions:
+            self.compositions[root] = self._composition(root)
+        return self.tree.span(node) in self.compositions[root]
+
+    def _composition(self, root: cst.CSTNode) -> frozenset[tuple[int, int]]:
+        """Work on a text that is put together; return where the literals stand that were read."""
+        text = self.strings.composition(root)
+        if text is None or context.STATEMENT.match(text.value) is None or _is_glued(text):
+            return frozenset()
+        part = self._sql(root, text)
+        if part is None:
+            return frozenset()
+        self.parts.append(part)
+        return frozenset((literal.start, literal.end) for literal in text.parts)
 
     def _judged(
         self, node: cst.CSTNode, text: Text, hit: NameHit, people: str | None, statement: bool
@@ -203,6 +318,8 @@ class _Module:
             if hit.name not in self.names.columns:
                 return Outcome.UNRELATED, "written in another case than the column"
             reason = context.plain_column(self.tree, node)
+            if hit.name in self.renamed:
+                return Outcome.LOOK, f"perhaps {self.renamed[hit.name]}"
             if reason is not None:
                 return Outcome.UNRELATED, reason
             return Outcome.LOOK, "the column's name as a plain string"
@@ -215,7 +332,9 @@ class _Module:
     def _sql(self, node: cst.CSTNode, text: Text) -> Part | None:
         """Return what a text yields that begins as SQL does, None if it cannot be read."""
         piece = context.is_piece(self.tree, node)
-        percent = context.is_formatted_with_percent(self.tree, node)
+        percent = context.is_formatted_with_percent(self.tree, node) or any(
+            isinstance(inner, cst.Modulo) for inner in self.tree.inside(node)
+        )
         whole = not (piece or percent or text.holes or text.constants or "{" in text.value)
         result = sql.rewrite(
             text.value,
@@ -230,3 +349,23 @@ class _Module:
         if piece and result.edits:
             return part.left(f"left as it is: {piece}")
         return part
+
+
+def _once(part: Part) -> Part:
+    """Return a part with one finding for each place: a class may be called as a column is."""
+    weight = (Outcome.UNRELATED, Outcome.LOOK, Outcome.CHANGED)
+    found: dict[tuple[int, int], Finding] = {}
+    for finding in part.findings:
+        place = finding.start, finding.end
+        known = found.get(place)
+        if known is None or weight.index(known.outcome) < weight.index(finding.outcome):
+            found[place] = finding
+    return replace(part, findings=tuple(found.values()))
+
+
+def _is_glued(text: Text) -> bool:
+    """Tell whether an inserted text may make one word with what stands beside it."""
+    return any(
+        re.match(r"\w", text.value[end : end + 1]) or re.match(r"\w", text.value[start - 1 : start])
+        for start, end in text.holes
+    )

@@ -6,9 +6,12 @@ Nothing here speaks of SQL or Python; `from_mapping` is the only place that know
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
+
+from codemods.entities import CodeRename, Entity
+from codemods.settings import Settings
 
 DESCRIPTIONS = {
     "cast": "the type changes (cast)",
@@ -77,6 +80,11 @@ class Renames:
         """The legacy table as messages print it."""
         return f"{self.legacy_schema}.{self.legacy_table}"
 
+    @property
+    def target_title(self) -> str:
+        """The target table as messages print it."""
+        return f"{self.target_schema}.{self.target_table}"
+
     def inverted(self) -> Renames:
         """Return the renames that lead back; columns without a counterpart are left out."""
         return Renames(
@@ -117,6 +125,13 @@ class _Rule(Protocol):
     def targets(self) -> tuple[str, ...]: ...
 
 
+class _CodeName(Protocol):
+    @property
+    def old(self) -> str: ...
+    @property
+    def new(self) -> str: ...
+
+
 class AnyMapping(Protocol):
     """As much of `compat.mapping.Mapping` as is needed here."""
 
@@ -128,6 +143,8 @@ class AnyMapping(Protocol):
     def target(self) -> _Table: ...
     @property
     def rules(self) -> tuple[_Rule, ...]: ...
+    @property
+    def code(self) -> tuple[_CodeName, ...]: ...
 
 
 def from_mapping(mapping: AnyMapping) -> Renames:
@@ -141,6 +158,11 @@ def from_mapping(mapping: AnyMapping) -> Renames:
         tuple(_column(rule) for rule in mapping.rules),
         tuple(column.name for column in mapping.target.columns),
     )
+
+
+def code_from_mapping(mapping: AnyMapping) -> tuple[CodeRename, ...]:
+    """Return the modules, classes and functions to which a mapping gives other names."""
+    return tuple(CodeRename(code.old, code.new) for code in mapping.code)
 
 
 def _column(rule: _Rule) -> ColumnRename:
@@ -180,10 +202,36 @@ class Names:
     """All legacy names of some mappings, ready for finding them in a text.
 
     :param others: tables whose columns are known from the database
+    :param outputs: under which names statements give their results to the program
+    :param code: modules, classes and functions that get other names
+    :param settings: what a user asks for beyond the mappings
+    :param entities: the classes and Tables that stand for a legacy table, in the searched files
     """
 
     renames: tuple[Renames, ...]
     others: tuple[OtherTable, ...] = ()
+    outputs: Literal["legacy", "new"] = "legacy"
+    code: tuple[CodeRename, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    entities: tuple[Entity, ...] = ()
+
+    def inverted(self) -> Names:
+        """Return the names that lead back; what was found in files is left out."""
+        return replace(
+            self,
+            renames=tuple(renames.inverted() for renames in self.renames),
+            code=tuple(CodeRename(code.new, code.old) for code in self.code),
+            entities=(),
+        )
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words in code, beside the names of tables, that make a Python file worth reading."""
+        known = {entity.name for entity in self.entities}
+        known |= {code.leaf for code in self.code}
+        if self.settings.attributes:
+            known |= {old for entity in self.entities for old, _ in entity.renamed}
+        return frozenset(known)
 
     def columns_of(self, schema: str | None, table: str) -> frozenset[str] | None:
         """Return all columns of a table that is in no mapping, None when they are not known."""

@@ -6,11 +6,14 @@ The only place beside `renames.from_mapping` that knows how `compat` keeps mappi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from codemods.renames import Names, OtherTable, from_mapping
+from codemods.renames import Names, OtherTable, code_from_mapping, from_mapping
+from codemods.settings import Settings
 from compat.connection import Connection, connect, user_errors
 from compat.errors import CompatError
-from compat.mapping import load
+from compat.mapping import Mapping, load
 from compat.state import load_all
 
 _COLUMNS = """
@@ -24,27 +27,61 @@ _COLUMNS = """
 """
 
 
-def names(mappings: Sequence[str], url: str | None) -> Names:
-    """Return the names of some mappings.
+@dataclass(frozen=True)
+class Given:
+    """Mappings, and what a database says beside them.
+
+    :param others: the tables that no mapping is about
+    :param server_version: as in 15, None without a database
+    """
+
+    mappings: tuple[Mapping, ...]
+    others: tuple[OtherTable, ...] = ()
+    server_version: int | None = None
+
+
+def given(mappings: Sequence[str], url: str | None) -> Given:
+    """Return some mappings.
 
     :param mappings: paths as `compat.mapping.load` takes them
     :param url: a database, whose stored mappings are taken if no path is given, and whose other
         tables help to tell to which table a bare column belongs
     :raises CompatError: no such mapping, or no such database
     """
-    given = [from_mapping(load(source)) for source in mappings]
-    others: tuple[OtherTable, ...] = ()
+    found = Given(tuple(load(source) for source in mappings))
     if url is not None:
         with user_errors(), connect(url, purpose="codemod") as conn:
-            given = given or [from_mapping(stored.mapping) for stored in load_all(conn)]
-            others = _other_tables(conn)
-        if not given:
+            stored = found.mappings or tuple(stored.mapping for stored in load_all(conn))
+            found = Given(stored, _other_tables(conn), conn.info.server_version // 10_000)
+        if not found.mappings:
             raise CompatError("the database holds no mapping", "give --mapping FILE")
-    if not given:
+    if not found.mappings:
         raise CompatError(
             "no mapping was given", "give --mapping FILE.json or FILE.py, or --url URL"
         )
-    return Names(tuple(given), others)
+    return found
+
+
+def names(
+    mappings: Sequence[str],
+    url: str | None,
+    *,
+    outputs: Literal["legacy", "new"] = "legacy",
+    settings: Settings | None = None,
+) -> Names:
+    """Return the names of some mappings, as `given` finds them.
+
+    :param outputs: under which names statements give their results to the program
+    :raises CompatError: no such mapping, or no such database
+    """
+    found = given(mappings, url)
+    return Names(
+        tuple(from_mapping(mapping) for mapping in found.mappings),
+        found.others,
+        outputs=outputs,
+        code=tuple(code for mapping in found.mappings for code in code_from_mapping(mapping)),
+        settings=settings or Settings(),
+    )
 
 
 def _other_tables(conn: Connection) -> tuple[OtherTable, ...]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import libcst as cst
 
-from codemods import context, literals
+from codemods import composed, context
 from codemods.analysis import Part
 from codemods.edits import Edit
 from codemods.literals import Text
@@ -30,11 +31,16 @@ class Strings:
         self.known: dict[cst.CSTNode, Text | None] = {}
 
     def text(self, node: cst.CSTNode) -> Text | None:
-        """Return the meaning of a node that is a string, else None."""
+        """Return the meaning of a string literal or of several side by side, else None."""
         if not isinstance(node, context.STRINGS):
             return None
+        return self.composition(node)
+
+    def composition(self, node: cst.CSTNode) -> Text | None:
+        """Return the text of any string expression, as far as it is known."""
         if node not in self.known:
-            self.known[node] = literals.read(node, self.tree.source, self.tree.span, self.constant)
+            assert isinstance(node, cst.BaseExpression)
+            self.known[node] = composed.read(self.tree, node, self.constant)
         return self.known[node]
 
     def constant(self, node: cst.BaseExpression) -> str | None:
@@ -52,27 +58,37 @@ def placed(text: Text, result: SqlResult) -> Part:
     edits: list[Edit] = []
     problem = None
     for edit in result.edits:
-        moved = text.edit(edit)
+        moved = text.edits(edit)
         if moved is None:
             problem = (
                 f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
             )
         else:
-            edits.append(moved)
+            edits += moved
+    if problem is None and _overlap(edits):
+        problem = "a literal is used twice, with different new names"
     inserted = (*text.holes, *text.constants)
 
     def is_here(start: int, end: int) -> bool:
         return not any(a <= start and end <= b for a, b in inserted)
 
-    findings = []
+    # A literal may be inserted in two places, and then stands for several hits.
+    edits = list({(edit.start, edit.end, edit.new): edit for edit in edits}.values())
+    findings = {}
     for found in result.findings:
         if is_here(found.start, found.end):
             start, end = text.source_span(found.start, found.end)
-            findings.append(replace(found, start=start, end=end))
+            findings[start, end] = replace(found, start=start, end=end)
     notes = []
     for note in result.notes:
         if is_here(note.start, note.end):
             start, end = text.source_span(note.start, note.end)
             notes.append(replace(note, start=start, end=end))
-    part = Part(tuple(edits), tuple(findings), tuple(notes))
+    part = Part(tuple(edits), tuple(findings.values()), tuple(notes))
     return part if problem is None else part.left(f"left as it is: {problem}")
+
+
+def _overlap(edits: list[Edit]) -> bool:
+    """Tell whether two edits want to write something else in the same place."""
+    places = sorted({(edit.start, edit.end, edit.new) for edit in edits})
+    return any(before[1] > after[0] for before, after in pairwise(places))

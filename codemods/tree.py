@@ -1,26 +1,59 @@
 """A parsed Python module with the place of every node, its parent, and what its imports mean.
 
-One pass over libcst's own code generation gives positions at under half the cost of the parse.
+A place is told by libcst's own code generation, which costs half of a parse: only statements in
+which somebody asks for one are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import dataclasses
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from operator import attrgetter
+from typing import Any
 
 import libcst as cst
 from libcst._nodes.internal import CodegenState
 
 SQLALCHEMY = "sqlalchemy"
+_SQLALCHEMY = frozenset((SQLALCHEMY, "sqlmodel"))  # which passes on what it does not change
 
 
 # Nobody asks where blanks are, and they are a third of all nodes.
 _BLANK = frozenset((cst.SimpleWhitespace, cst.Newline))
+_NO_NODE = _BLANK | {str, bool, type(None), cst.MaybeSentinel}
+
+_IN_ORDER = {
+    cst.Module: ("header", "body", "footer"),
+    cst.FunctionDef: ("leading_lines", "decorators", "lines_after_decorators", "name")
+    + ("type_parameters", "params", "returns", "whitespace_before_colon", "body"),
+    cst.ClassDef: ("leading_lines", "decorators", "lines_after_decorators", "name")
+    + ("type_parameters", "bases", "keywords", "whitespace_before_colon", "body"),
+    cst.Parameters: ("posonly_params", "posonly_ind", "params", "star_arg")
+    + ("kwonly_params", "star_kwarg"),
+    cst.Arg: ("keyword", "value"),
+    cst.IfExp: ("body", "test", "orelse"),
+    cst.ImportFrom: ("relative", "module", "names"),
+    cst.IndentedBlock: ("header", "body", "footer"),
+}
+"""What comes first in the source, where libcst names its fields in another order."""
+
+
+@cache
+def _children(kind: type[cst.CSTNode]) -> Callable[[cst.CSTNode], tuple[Any, ...]]:
+    """Return what gives the fields of a node, in the order of the source where that matters."""
+    first = _IN_ORDER.get(kind, ())
+    names = [item.name for item in dataclasses.fields(kind)]
+    names = [*first, *(name for name in names if name not in first)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda node: tuple(getattr(node, name) for name in names)
 
 
 class _Recorder(CodegenState):
-    """Writes the module's code, and takes down where each node begins and ends."""
+    """Writes code, and takes down where each node begins and ends in it."""
 
     def __init__(self, module: cst.Module) -> None:
         super().__init__(
@@ -28,9 +61,7 @@ class _Recorder(CodegenState):
         )
         self.at = 0
         self.open: list[int] = []
-        self.nodes: list[cst.CSTNode] = []
-        self.places: list[tuple[int, int, int, int]] = []
-        """For each node: start, end, index of the parent, index after its last descendant."""
+        self.spans: list[tuple[cst.CSTNode, int, int]] = []
 
     def add_indent_tokens(self) -> None:
         for token in self.indent_tokens:
@@ -41,19 +72,12 @@ class _Recorder(CodegenState):
         self.at += len(value)
 
     def before_codegen(self, node: cst.CSTNode) -> None:
-        if type(node) in _BLANK:
-            return
-        parent = self.open[-1] if self.open else -1
-        self.open.append(len(self.nodes))
-        self.nodes.append(node)
-        self.places.append((self.at, self.at, parent, 0))
+        if type(node) not in _BLANK:
+            self.open.append(self.at)
 
     def after_codegen(self, node: cst.CSTNode) -> None:
-        if type(node) in _BLANK:
-            return
-        index = self.open.pop()
-        start, _, parent, _ = self.places[index]
-        self.places[index] = (start, self.at, parent, len(self.nodes))
+        if type(node) not in _BLANK:
+            self.spans.append((node, self.open.pop(), self.at))
 
 
 class NotPython(Exception):
@@ -62,51 +86,82 @@ class NotPython(Exception):
 
 @dataclass(frozen=True)
 class Tree:
-    """A module, and all its nodes in the order of the source."""
+    """A module, and all its nodes in the order of the source.
+
+    :param parents_at: the index of each node's parent in `nodes`, -1 for the module
+    :param ends_at: the index behind each node's last descendant
+    :param by_type: the indices of the nodes of each class
+    """
 
     source: str
+    module: cst.Module
     nodes: Sequence[cst.CSTNode]
-    places: Sequence[tuple[int, int, int, int]]
+    parents_at: Sequence[int]
+    ends_at: Sequence[int]
+    by_type: dict[type[cst.CSTNode], list[int]]
+    _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def index(self) -> dict[cst.CSTNode, int]:
         """The position of each node in `nodes`."""
         return {node: i for i, node in enumerate(self.nodes)}
 
-    @cached_property
-    def _by_type(self) -> dict[type[cst.CSTNode], list[int]]:
-        # isinstance() on libcst's abstract classes is slow; the classes of nodes are exact.
-        found: dict[type[cst.CSTNode], list[int]] = {}
-        for i, node in enumerate(self.nodes):
-            found.setdefault(type(node), []).append(i)
-        return found
-
     def of(self, *types: type[cst.CSTNode]) -> list[cst.CSTNode]:
         """Return the nodes of exactly these classes, in the order of the source."""
-        found = sorted(i for kind in types for i in self._by_type.get(kind, ()))
+        # isinstance() on libcst's abstract classes is slow; the classes of nodes are exact.
+        found = sorted(i for kind in types for i in self.by_type.get(kind, ()))
         return [self.nodes[i] for i in found]
 
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
-        """Return where a node stands in the source."""
-        start, end, _, _ = self.places[self.index[node]]
-        return start, end
+        """Return where a node stands in the source.
+
+        :raises NotPython: the code does not come back as it was
+        """
+        if node not in self._spans:
+            self._place(node)
+        return self._spans[node]
+
+    def _place(self, node: cst.CSTNode) -> None:
+        """Find the places of all nodes in the same statement of the module."""
+        body = self.module.body
+        at = bisect_right(self._statements, self.index[node]) - 1
+        if at >= 0 and self.index[node] < self.ends_at[self._statements[at]]:
+            recorder = _Recorder(self.module)
+            body[at]._codegen(recorder)
+            start = _only_place(self.source, "".join(recorder.tokens))
+            if start is not None:
+                self._take(recorder, start)
+                return
+        recorder = _Recorder(self.module)
+        self.module._codegen(recorder)
+        if "".join(recorder.tokens) != self.source:
+            raise NotPython("its code does not come back as it was")
+        self._take(recorder, 0)
+
+    def _take(self, recorder: _Recorder, start: int) -> None:
+        self._spans.update({node: (start + a, start + b) for node, a, b in recorder.spans})
+
+    @cached_property
+    def _statements(self) -> list[int]:
+        """The positions of the module's statements in `nodes`."""
+        return [self.index[statement] for statement in self.module.body]
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """Return the node that a node is part of."""
-        parent = self.places[self.index[node]][2]
+        parent = self.parents_at[self.index[node]]
         return self.nodes[parent] if parent >= 0 else None
 
     def parents(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         """Yield the nodes that a node is inside of, the innermost first."""
-        at = self.places[self.index[node]][2]
+        at = self.parents_at[self.index[node]]
         while at >= 0:
             yield self.nodes[at]
-            at = self.places[at][2]
+            at = self.parents_at[at]
 
     def inside(self, node: cst.CSTNode) -> Sequence[cst.CSTNode]:
         """Return all nodes inside a node, in the order of the source."""
         at = self.index[node]
-        return self.nodes[at + 1 : self.places[at][3]]
+        return self.nodes[at + 1 : self.ends_at[at]]
 
     @cached_property
     def scope(self) -> Scope:
@@ -133,22 +188,59 @@ def _last_name(node: cst.CSTNode) -> set[str]:
     return {node.attr.value} if isinstance(node, cst.Attribute) else set()
 
 
+def _only_place(source: str, code: str) -> int | None:
+    """Return where the lines of a statement stand in the source, if they do so once."""
+    found: int | None = None
+    at = source.find(code)
+    while at >= 0:
+        if at == 0 or source[at - 1] in "\r\n":
+            if found is not None:
+                return None
+            found = at
+        at = source.find(code, at + 1)
+    return found
+
+
 def parse(source: str) -> Tree:
     """Return the tree of a module.
 
-    :raises NotPython: it cannot be parsed, or would not come back as it was
+    :raises NotPython: it cannot be parsed
     """
     try:
         module = cst.parse_module(source)
+        return _tree(source, module)
     except cst.ParserSyntaxError as error:
         raise NotPython(f"line {error.editor_line}") from None
     except (RecursionError, ValueError) as error:
         raise NotPython(str(error)) from None
-    recorder = _Recorder(module)
-    module._codegen(recorder)
-    if "".join(recorder.tokens) != source:
-        raise NotPython("its code does not come back as it was")
-    return Tree(source, recorder.nodes, recorder.places)
+
+
+def _tree(source: str, module: cst.Module) -> Tree:
+    nodes: list[cst.CSTNode] = []
+    parents: list[int] = []
+    ends: list[int] = []
+    by_type: dict[type[cst.CSTNode], list[int]] = {}
+
+    def visit(node: cst.CSTNode, parent: int) -> None:
+        at = len(nodes)
+        kind = type(node)
+        nodes.append(node)
+        parents.append(parent)
+        ends.append(0)
+        by_type.setdefault(kind, []).append(at)
+        for value in _children(kind)(node):
+            held = type(value)
+            if held in _NO_NODE:
+                continue
+            if held is tuple or held is list:
+                for item in value:
+                    visit(item, at)
+            else:
+                visit(value, at)
+        ends[at] = len(nodes)
+
+    visit(module, -1)
+    return Tree(source, module, nodes, parents, ends, by_type)
 
 
 @dataclass(frozen=True)
@@ -160,6 +252,7 @@ class Scope:
     :param bound: names that the module binds itself
     :param constants: module-level names bound once, to a string
     :param databases: names of Flask-SQLAlchemy objects
+    :param bindings: how often the module binds each name itself
     """
 
     imports: dict[str, str]
@@ -167,6 +260,7 @@ class Scope:
     bound: frozenset[str]
     constants: dict[str, cst.BaseExpression]
     databases: frozenset[str]
+    bindings: dict[str, int]
 
     def dotted(self, node: cst.CSTNode) -> str | None:
         """Return the dotted origin of a name or an attribute, None when it is not imported."""
@@ -180,15 +274,24 @@ class Scope:
             return f"{before}.{node.attr.value}" if before else None
         return None
 
-    def construct(self, node: cst.CSTNode) -> str | None:
+    def construct(self, node: cst.BaseExpression) -> str | None:
         """Return the last name of something of SQLAlchemy's: Column, Table, mapped_column, …"""
+        return self.member(node, _SQLALCHEMY)
+
+    def member(self, node: cst.BaseExpression, packages: frozenset[str]) -> str | None:
+        """Return the last name of something that comes from one of these packages."""
         dotted = self.dotted(node)
-        if dotted is not None and dotted.split(".")[0] == SQLALCHEMY:
-            return dotted.rpartition(".")[2]
-        starred = any(star.split(".")[0] == SQLALCHEMY for star in self.stars)
-        if isinstance(node, cst.Name) and dotted is None and starred:
+        if dotted is not None:
+            return dotted.rpartition(".")[2] if dotted.partition(".")[0] in packages else None
+        starred = any(star.partition(".")[0] in packages for star in self.stars)
+        if isinstance(node, cst.Name) and starred:
             return node.value if node.value not in self.bound else None
         return None
+
+    def uses(self, packages: frozenset[str]) -> bool:
+        """Tell whether anything is imported from one of these packages."""
+        origins = (*self.imports.values(), *self.stars)
+        return any(origin.partition(".")[0] in packages for origin in origins)
 
 
 def dotted_source(node: cst.BaseExpression | None) -> str:
@@ -250,6 +353,7 @@ def _scope(tree: Tree) -> Scope:
         {name: value for name, value in constants.items() if bound[name] == 1},
         # An imported `db` is Flask-SQLAlchemy's object by convention.
         frozenset(databases | ({"db"} & imports.keys())),
+        bound,
     )
 
 

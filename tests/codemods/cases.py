@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codemods import project
+from codemods.entities import CodeRename
 from codemods.files import Constants, SourceFile
 from codemods.renames import ColumnRename, Names, OtherTable, Renames
+from codemods.settings import Settings, TableCall
 
 CORPUS = Path(__file__).with_name("corpus")
 
@@ -44,6 +46,11 @@ ORDER_LINES = Renames(
         "deleted_at",
         "note",
     ),
+)
+SAME_COLUMNS = replace(
+    ORDER_LINES,
+    columns=tuple(ColumnRename(name, name) for name in ("id", "order_id", "qty")),
+    target_columns=("id", "order_id", "qty"),
 )
 HOSTILE = Renames(
     "hostile",
@@ -84,6 +91,36 @@ NAMES = {
         )
     ),
     "hostile": Names((HOSTILE,)),
+    "new outputs": Names((ORDER_LINES,), outputs="new"),
+    "attributes": Names((ORDER_LINES,), settings=Settings(attributes=True)),
+    "migrations": Names((ORDER_LINES,), settings=Settings(migrations=True)),
+    "same columns": Names((SAME_COLUMNS,)),
+    "same table, other columns": Names(
+        (
+            replace(
+                ORDER_LINES,
+                columns=(
+                    ColumnRename("id", "line_item_id"),
+                    ColumnRename("order_id", "order_key"),
+                    ColumnRename("product_id", "product_key"),
+                ),
+            ),
+        )
+    ),
+    "sqlmodel": Names((replace(ORDER_LINES, legacy_table="lines"),)),
+    "convention": Names((replace(ORDER_LINES, legacy_table="store_orderline"),)),
+    "calls": Names(
+        (ORDER_LINES,),
+        settings=Settings(calls=(TableCall("load_rows", 1, "into", ("names",), 2),)),
+    ),
+    "code": Names(
+        (ORDER_LINES,),
+        code=(
+            CodeRename("shop.models.OrderLineItem", "shop.models.OrderLine"),
+            CodeRename("shop.line_tools", "shop.lines.tools"),
+            CodeRename("shop.helpers.line_total", "shop.lines.total"),
+        ),
+    ),
     "orders known": Names(
         (ORDER_LINES,),
         (OtherTable("public", "orders", frozenset(("id", "customer_name", "placed_at"))),),

@@ -14,37 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-MAPPING = """
-from compat import rules
-from compat.mapping import Mapping
-from compat.tables import Column, Constraint, Table
+from tests.codemods.mappings import mapping
 
-KEY = lambda name: Constraint(f"{name}_pkey", "primary_key", ("id",), "PRIMARY KEY (id)")
-LINES = Mapping(
-    "order_line_items",
-    Table(
-        "public",
-        "order_line_items",
-        (Column("id", "integer", nullable=False), Column("qty", "integer"), Column("note", "text")),
-        (Constraint("a", "primary_key", ("id",), "PRIMARY KEY (id)"),),
-    ),
-    Table(
-        "public",
-        "order_line_items_v2",
-        (
-            Column("line_item_id", "integer", nullable=False),
-            Column("quantity", "integer"),
-            Column("note", "text"),
-        ),
-        (Constraint("b", "primary_key", ("line_item_id",), "PRIMARY KEY (line_item_id)"),),
-    ),
-    (
-        rules.Column("id", "line_item_id"),
-        rules.Column("qty", "quantity"),
-        rules.Column("note", "note"),
-    ),
-)
-"""
 APP = """\
 db.execute("SELECT qty FROM order_line_items")
 db.execute("SELECT * FROM order_line_items")
@@ -53,18 +24,19 @@ db.execute("SELECT * FROM order_line_items")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    (tmp_path / "mapping.py").write_text(MAPPING)
+    (tmp_path / "mapping.py").write_text(mapping())
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "app.py").write_text(APP)
     return tmp_path
 
 
-def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(place: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from codemods.cli import main; main()", *arguments]
     root = Path(__file__).parents[2]
     return subprocess.run(
         command,
         cwd=place,
+        input=stdin,
         env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
         capture_output=True,
         text=True,
@@ -112,7 +84,7 @@ def test_a_user_looks_checks_writes_and_checks_again(place: Path) -> None:
         (["app"], "no mapping was given"),
         (["app", "-m", "mapping.py", "-m", "mapping.py"], "two mappings are about"),
         (["app", "-m", "mapping.py", "--write", "--check"], "exclude each other"),
-        (["notes.txt", "-m", "mapping.py"], "neither Python nor SQL"),
+        (["app", "-m", "mapping.py", "--write", "--output-names", "x"], "legacy"),
         (["app", "--url", "postgresql://127.0.0.1:1/none"], "127.0.0.1"),
         (["app", "--nonsense"], "No such option"),
     ],
@@ -151,3 +123,98 @@ def test_a_database_tells_which_columns_other_tables_have(place: Path, url: str)
     stored = run(place, "app", "--url", url)
     assert stored.returncode == 2
     assert "the database holds no mapping" in stored.stderr
+
+
+def commit(place: Path) -> None:
+    """Make a repository of the place, with everything committed."""
+    settings = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *settings, *arguments], cwd=place, check=True)
+
+
+def test_work_that_git_does_not_have_is_not_written_over(place: Path) -> None:
+    commit(place)
+    (place / "app" / "other.py").write_text("not named by anything\n")
+    unrelated = run(place, "app", "-m", "mapping.py", "--write")
+    assert unrelated.returncode == 0, unrelated.stderr
+    (place / "app" / "app.py").write_text(APP)
+    commit(place)
+    (place / "app" / "app.py").write_text(APP + "# mine\n")
+    refused = run(place, "app", "-m", "mapping.py", "--write")
+    assert refused.returncode == 2
+    assert "1 of 1 files to change hold work that git does not have: app/app.py" in refused.stderr
+    assert (place / "app" / "app.py").read_text() == APP + "# mine\n"
+    forced = run(place, "app", "-m", "mapping.py", "--write", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert "order_line_items_v2" in (place / "app" / "app.py").read_text()
+
+
+def test_each_change_is_asked_for_and_the_rest_is_left(place: Path) -> None:
+    (place / "app" / "app.py").write_text(
+        'A = "SELECT qty FROM order_line_items"\n'
+        'B = "SELECT id FROM order_line_items"\n'
+        'C = "DELETE FROM order_line_items"\n'
+    )
+    done = run(place, "app", "-m", "mapping.py", "-i", "--json", stdin="n\ny\nq\n")
+    assert done.returncode == 0, done.stderr
+    assert (place / "app" / "app.py").read_text() == (
+        'A = "SELECT qty FROM order_line_items"\n'
+        'B = "SELECT line_item_id AS id FROM order_line_items_v2"\n'
+        'C = "DELETE FROM order_line_items"\n'
+    )
+    totals = document(done)["totals"]
+    assert (totals["hits"], totals["changed"], totals["needs_a_look"]) == (5, 2, 3)
+
+
+def test_nobody_answering_changes_nothing(place: Path) -> None:
+    done = run(place, "app", "-m", "mapping.py", "--interactive")
+    assert done.returncode == 0, done.stderr
+    assert (place / "app" / "app.py").read_text() == APP
+
+
+def test_reports_say_the_same_in_every_form(place: Path) -> None:
+    arguments = ("--sarif", "r.sarif", "--html", "r.html", "--log", "changes.log", "--json")
+    done = run(place, "app", "-m", "mapping.py", "--write", *arguments)
+    assert done.returncode == 0, done.stderr
+    totals = document(done)["totals"]
+    found = json.loads((place / "r.sarif").read_text())["runs"][0]["results"]
+    rules = [result["ruleId"] for result in found]
+    assert rules.count("legacy-name") == totals["edits"]
+    assert rules.count("needs-a-look") == totals["needs_a_look"]
+    region = found[0]["locations"][0]["physicalLocation"]["region"]
+    assert (region["startLine"], region["startColumn"], region["endColumn"]) == (1, 20, 23)
+    page = (place / "r.html").read_text()
+    assert "SELECT quantity AS qty FROM order_line_items_v2" in page
+    assert "app/app.py:2:27: order_line_items: left as it is" in page
+    assert 'src="' not in page
+    assert "http" not in page
+    log = (place / "changes.log").read_text()
+    assert "## app/app.py: 2 edits" in log
+    assert "app/app.py:1: qty → quantity AS qty" in log
+    run(place, "app", "-m", "mapping.py", "--log", "changes.log")
+    assert (place / "changes.log").read_text().startswith(log)
+
+
+def test_names_of_outputs_follow_if_asked(place: Path) -> None:
+    done = run(place, "app", "-m", "mapping.py", "--output-names", "new", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "SELECT quantity FROM order_line_items_v2" in (place / "app" / "app.py").read_text()
+
+
+def test_several_processes_find_what_one_finds(place: Path) -> None:
+    # Small repositories are not worth a second process.
+    for number in range(20):
+        (place / "app" / f"m{number}.py").write_text(APP + f"# {'x' * 20_000}\n")
+    one, two = (
+        document(run(place, "app", "-m", "mapping.py", "--json", "-j", jobs)) for jobs in "12"
+    )
+    assert one["totals"]["files_changed"] == 21
+    assert one == two
+
+
+def test_the_hook_checks_the_files_that_it_is_given(place: Path) -> None:
+    hooks = (Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text()
+    assert "entry: compat-codemod" in hooks
+    assert 'args: ["--check"]' in hooks
+    done = run(place, "--check", "--mapping=mapping.py", "app/app.py")
+    assert done.returncode == 1, done.stderr

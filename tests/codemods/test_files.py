@@ -199,3 +199,71 @@ def test_foreign_keys_follow_a_definition_in_another_file(tmp_path: Path) -> Non
     (tmp_path / "models.py").write_text(after["models.py"])
     again = {f.path.name: f.after for f in project.run([tmp_path], DEFAULT).files}
     assert again["other.py"] == after["other.py"]
+
+
+def test_without_git_what_gitignore_names_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("/made/\n*.gen.py\n")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / ".gitignore").write_text("local.py\n!kept.gen.py\n")
+    (tmp_path / "made").mkdir()
+    for name in ("made/a.py", "src/a.gen.py", "src/local.py", "src/b.py", "local.py"):
+        (tmp_path / name).write_text("")
+    found = [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path])]
+    assert found == ["local.py", "src/b.py"]
+
+
+def test_files_are_chosen_by_patterns(tmp_path: Path) -> None:
+    for name in ("a.py", "b.sql", "tests/a.py", "tests/deep/c.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+
+    def found(**patterns: tuple[str, ...]) -> list[str]:
+        choice = files.Choice(**patterns)
+        return [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path], choice)]
+
+    assert found(include=("*.py",)) == ["a.py", "tests/a.py", "tests/deep/c.py"]
+    assert found(exclude=("/tests/",)) == ["a.py", "b.sql"]
+    assert found(include=("*.py",), exclude=("deep/",)) == ["a.py", "tests/a.py"]
+
+
+def test_links_are_not_followed_out_of_the_tree(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "app.py").write_text(f'B = "{SQL}"\n')
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "linked").symlink_to(outside)
+    (tree / "app.py").symlink_to(outside / "app.py")
+    assert list(files.find([tree])) == []
+
+
+def test_utf_16_with_its_mark_stays_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "q.sql"
+    path.write_bytes(f"{SQL};\r\n".encode("utf-16"))
+    assert change(path) == f"{NEW};\r\n".encode("utf-16")
+
+
+def test_generated_files_are_listed_and_stay(tmp_path: Path) -> None:
+    path = tmp_path / "q.py"
+    path.write_text(f'# @generated\nB = "{SQL}"\n')
+    assert change(path) == f'# @generated\nB = "{SQL}"\n'.encode()
+    (report,) = project.run([path], DEFAULT).files
+    assert "a generated file" in report.part.findings[-1].reason
+
+
+def test_what_git_could_not_give_back_is_told(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py", "old name.py"):
+        (tmp_path / name).write_text(f"{name}\n" * 5)
+    settings = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *settings, *arguments], cwd=tmp_path, check=True)
+    (tmp_path / "b.py").write_text("changed")
+    (tmp_path / "c.py").write_text("new")
+    subprocess.run(["git", "mv", "old name.py", "new name.py"], cwd=tmp_path, check=True)
+    paths = [tmp_path / name for name in ("a.py", "b.py", "c.py", "new name.py")]
+    assert files.uncommitted(paths) == paths[1:]
+
+
+def test_outside_of_a_repository_nobody_is_asked_about_git(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x")
+    assert files.uncommitted([tmp_path / "a.py"]) == []

@@ -8,16 +8,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.abc import Query
-from sqlalchemy import MetaData, create_engine, select
+from sqlalchemy import MetaData, Select, column, create_engine, func, select, table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import UpdateBase
 
 from codemods import context, lexer
 from codemods.lexer import Kind
-from tests.codemods.cases import CORPUS, ORDER_LINES, Case, load
+from tests.codemods.cases import CORPUS, NAMES, ORDER_LINES, Case, load
 
 TABLES = """
     CREATE TABLE orders (id int PRIMARY KEY, customer_name text, placed_at timestamptz);
@@ -42,8 +45,12 @@ TABLES = """
 def cases() -> Iterator[Case]:
     for path in sorted(CORPUS.glob("*.txt")):
         case = load(path)
-        changed = case.before != case.after and case.names in ("default", "orders known")
-        if changed and case.file == "app.py" and case.before.isascii():
+        known = case.names in ("default", "orders known") and case.file == "app.py"
+        # Django's raw() takes columns by their own names, so the results of those change; template
+        # strings are newer than the Python that runs this.
+        others = ".raw(" in case.before or 't"' in case.before
+        changed = case.before != case.after and not others
+        if known and changed and case.before.isascii():
             yield case
 
 
@@ -92,13 +99,42 @@ def test_rewritten_statements_give_the_same_names_rows_and_counts(url: str) -> N
             conn.execute(f"ALTER TABLE order_line_items_v2 {change}".encode())
         for case in cases():
             for before, after in zip(statements(case.before), statements(case.after), strict=True):
-                if before == after or "COPY" in before or "EXPLAIN" in before:
+                shows_names = any(word in before for word in ("COPY", "EXPLAIN", "regclass"))
+                if before == after or shows_names:
                     continue
                 expected = outcome(conn, before)
                 if expected is not None:
                     compared += 1
                     assert outcome(conn, after) == expected, (case.title, after)
     assert compared > 45
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attribute_core_keys",
+        "attribute_declarative",
+        "on_conflict_core",
+        "on_conflict_declarative",
+        "orm_values_compared",
+        "table_behind_class",
+        "text_in_query",
+    ],
+)
+def test_rewritten_expressions_give_sql_over_the_target(name: str) -> None:
+    case = load(CORPUS / f"{name}.txt")
+    namespace: dict[str, Any] = {"now": func.now, "other": table("other", column("qty"))}
+    source = f"from __future__ import annotations\n{case.after}"
+    exec(compile(source, case.title, "exec", dont_inherit=True), namespace)
+    statements = [v for v in namespace.values() if isinstance(v, UpdateBase | Select)]
+    for statement in statements:
+        sql = str(statement.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        if "order_line_items" in sql:
+            names = re.sub(r"%\(\w+\)s| AS \w+|:\w+", "", sql)
+            found = {hit.name for hit in NAMES["default"].find(names)} - {"status"}
+            assert not found, sql
+    models: list[Any] = [v for v in namespace.values() if hasattr(v, "__table__")]
+    assert statements or models
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from codemods import lexer, sql
 from codemods.edits import Edit, OverlappingEdits, apply
 from codemods.findings import Outcome
+from codemods.sql import postgres
 from tests.codemods.cases import NAMES, ORDER_LINES
 
 DEFAULT = NAMES["default"]
@@ -124,3 +125,25 @@ def test_no_text_makes_it_fail_and_every_hit_is_found(text: str) -> None:
     result = sql.rewrite(text, DEFAULT)
     assert len(result.findings) == len(DEFAULT.find(text))
     assert not sql.rewrite(apply(text, result.edits), DEFAULT).edits
+
+
+@pytest.mark.parametrize(
+    ("before", "edits", "same"),
+    [
+        ("SELECT qty FROM t", [Edit(7, 10, "quantity AS qty"), Edit(16, 17, "v2")], True),
+        ("SELECT 'a'::regclass FROM t", [Edit(8, 9, "b")], True),
+        ("SELECT qty FROM t", [Edit(16, 17, 'sales."T"')], True),
+        ("SELECT qty, 1 FROM t", [Edit(12, 13, "2")], False),
+        ("SELECT qty FROM t", [Edit(7, 10, "quantity + 1")], False),
+        ("SELECT a, b FROM t", [Edit(7, 8, "b, a")], False),
+    ],
+)
+def test_postgres_says_whether_only_names_differ(
+    before: str, edits: list[Edit], same: bool
+) -> None:
+    assert postgres.is_available()
+    assert postgres.same_but_for(before, edits) is same
+
+
+def test_what_postgres_cannot_read_is_not_judged() -> None:
+    assert postgres.same_but_for("SELECT %s FROM t", [Edit(15, 16, "v2")]) is None

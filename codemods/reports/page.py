@@ -1,0 +1,40 @@
+"""A report as one HTML page that needs nothing else, readable on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codemods.findings import Outcome
+from codemods.project import FileReport, Report
+from codemods.reports import lines
+
+
+def render(report: Report, *, wrote: bool) -> str:
+    """Return the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("codemods.reports", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        report=report,
+        summary=lines.summary(report, wrote=wrote),
+        wrote=wrote,
+        look=Outcome.LOOK,
+        unrelated=Outcome.UNRELATED,
+        findings=lines.findings_of,
+        diff=_diff,
+    )
+
+
+def _diff(file: FileReport) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the diff, each with its class; the path stands above it already."""
+    for line in lines.diff(file):
+        if line.startswith(("---", "+++")):
+            continue
+        kinds = {"+": "new", "-": "old", "@": "place"}
+        yield kinds.get(line[:1], "same"), line

@@ -1,0 +1,187 @@
+"""Rewrites files of SQL: psql's own commands, COPY data and Jinja templates (dbt) among statements.
+
+What is no SQL is masked by text of the same length, so that every statement keeps its offsets.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from codemods import lexer, sql
+from codemods.findings import Finding, Outcome
+from codemods.renames import NameHit, Names
+from codemods.sql import SqlResult
+
+# https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMANDS
+_COMMAND = re.compile(
+    r"^[ \t]*\\(?P<name>[a-z_+!?]+|\?)(?P<rest>[^\n]*)", re.IGNORECASE | re.MULTILINE
+)
+_ENDS_QUERY = re.compile(
+    r"\\(?:gset|gexec|gdesc|gx|g|watch|crosstabview|bind)\b[^;\n]*;?", re.IGNORECASE
+)
+_COPY_DATA = re.compile(
+    r"^[ \t]*COPY\b[^;']*?\bFROM\s+STDIN\b[^;]*;[ \t]*\r?\n(?P<data>.*?)(?:^\\\.[ \t]*\r?$|\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+_IGNORED = re.compile(r"\s*(?:--|/\*|\{#)[^\n]*\bcompat:\s*ignore-file\b")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_RELATION = re.compile(
+    r"""\{\{-?\s*(?P<call>ref|source)\s*\(\s*
+        (?:(?P<q1>['"])[^'"]*(?P=q1)\s*,\s*)?
+        (?P<q2>['"])(?P<name>[A-Za-z_]\w*)(?P=q2)\s*\)\s*-?\}\}""",
+    re.VERBOSE,
+)
+_DECLARES = re.compile(r"\{\{-?\s*(?:config|log|set_sql_header)\s*\(")
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A part of the file that is no SQL, and what is said of hits in it."""
+
+    start: int
+    end: int
+    what: str
+    outcome: Outcome = Outcome.LOOK
+    columns: Outcome = Outcome.UNRELATED
+
+    def finding(self, hit: NameHit) -> Finding:
+        outcome = self.columns if hit.kind == "column" else self.outcome
+        return Finding(hit.start, hit.end, hit.name, hit.kind, outcome, self.what)
+
+
+def rewrite(text: str, names: Names) -> SqlResult:
+    """Return the edits and findings for a file of SQL."""
+    if _IGNORED.match(text):
+        reason = "a comment says that the file stays: compat: ignore-file"
+        return SqlResult(
+            findings=tuple(
+                Finding(hit.start, hit.end, hit.name, hit.kind, Outcome.UNRELATED, reason)
+                for hit in names.find(text)
+            )
+        )
+    mask = _Mask(text, names)
+    result = sql.rewrite(mask.text, names, complete=True)
+    if not mask.regions:
+        return result
+    # A hit is found in the masked text, or stands in a region that is no SQL.
+    found = {(f.start, f.end): f for f in result.findings}
+    for hit in names.find(text):
+        if (hit.start, hit.end) not in found:
+            found[hit.start, hit.end] = mask.region(hit).finding(hit)
+    return SqlResult(
+        result.edits,
+        tuple(found[place] for place in sorted(found)),
+        result.notes,
+        result.parsed,
+        result.reads_legacy,
+    )
+
+
+class _Mask:
+    """A file's text with nothing but SQL in it."""
+
+    def __init__(self, text: str, names: Names) -> None:
+        self.names = names
+        self.signs = list(text)
+        self.regions: list[_Region] = []
+        self._templates(text)
+        self._copied_rows(text)
+        if "\\" in text:
+            self._commands("".join(self.signs))
+        self.text = "".join(self.signs)
+
+    def region(self, hit: NameHit) -> _Region:
+        """Return the region that a hit stands in."""
+        for region in self.regions:
+            if region.start <= hit.start < region.end:
+                return region
+        return _Region(hit.start, hit.end, "beside something that is no SQL", columns=Outcome.LOOK)
+
+    def _blank(self, start: int, end: int) -> None:
+        for at in range(start, end):
+            if self.signs[at] not in "\r\n":
+                self.signs[at] = " "
+
+    # -- psql --------------------------------------------------------------------------------
+
+    def _copied_rows(self, text: str) -> None:
+        for match in _COPY_DATA.finditer(text):
+            start, end = match.start("data"), match.end()
+            self._blank(start, end)
+            self.regions.append(_Region(start, end, "a row of data", Outcome.UNRELATED))
+
+    def _commands(self, text: str) -> None:
+        segments = lexer.segments(text)
+
+        def is_code(at: int) -> bool:
+            return not any(s.start <= at < s.end for s in segments)
+
+        for match in _ENDS_QUERY.finditer(text):
+            if is_code(match.start()) and text[: match.start()].rpartition("\n")[2].strip():
+                self._blank(*match.span())
+                self.signs[match.start()] = ";"
+                self.regions.append(_Region(*match.span(), "a command of psql"))
+        for match in _COMMAND.finditer(text):
+            if not is_code(match.start("name") - 1):
+                continue
+            name = match["name"].lower()
+            if name == "copy":
+                # The command of the same words, which ends with its line.
+                self.signs[match.start("name") - 1] = " "
+                if match.end() < len(text):
+                    self.signs[match.end()] = ";"
+                continue
+            self._blank(*match.span())
+            columns = Outcome.LOOK if name == "set" else Outcome.UNRELATED
+            self.regions.append(
+                _Region(*match.span(), f"a command of psql, \\{name}", columns=columns)
+            )
+
+    # -- Jinja -------------------------------------------------------------------------------
+
+    def _templates(self, text: str) -> None:
+        if "{{" not in text and "{%" not in text and "{#" not in text:
+            return
+        for match in _TEMPLATE.finditer(text):
+            start, end = match.span()
+            self._blank(start, end)
+            if text.startswith("{#", start):
+                self.regions.append(_Region(start, end, "a comment in the template"))
+            elif text.startswith("{%", start):
+                what = "a statement of the template language"
+                self.regions.append(_Region(start, end, what, columns=Outcome.LOOK))
+            elif _DECLARES.match(match[0]):
+                kept = self.names.outputs == "legacy"
+                what = "configuration of the model, whose outputs keep their names"
+                columns = Outcome.UNRELATED if kept else Outcome.LOOK
+                self.regions.append(_Region(start, end, what, columns=columns))
+            else:
+                self._expression(match)
+
+    def _expression(self, match: re.Match[str]) -> None:
+        """Let a template's expression stand for a relation, or for something unknown."""
+        start, end = match.span()
+        what = "in an expression of the template"
+        relation = _RELATION.fullmatch(match[0])
+        if relation is not None and self._is_known(relation):
+            at = start + relation.start("name")
+            self.signs[at : at + len(relation["name"])] = relation["name"]
+        else:
+            if relation is not None:
+                what = "another model of that name, or a name that cannot be put there"
+            self.signs[start:end] = "{" + "_" * (end - start - 2) + "}"
+        self.regions.append(_Region(start, end, what, columns=Outcome.LOOK))
+
+    def _is_known(self, relation: re.Match[str]) -> bool:
+        """Tell whether the relation's name may be replaced where it stands, or is not ours.
+
+        `source()` names a table of the database, `ref()` a model that happens to be called so.
+        """
+        if relation["name"] not in self.names.tables:
+            return True
+        return relation["call"] == "source" and all(
+            renames.target_schema == renames.legacy_schema
+            and re.fullmatch(r"[a-z_]\w*", renames.target_table) is not None
+            for renames in self.names.for_table(relation["name"])
+        )

@@ -1,0 +1,119 @@
+"""Rewrites the legacy names in one SQL text, by position, and accounts for every hit in it.
+
+A text may hold several statements; each is rewritten as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from codemods import lexer
+from codemods.findings import Finding, Outcome
+from codemods.identifiers import quote
+from codemods.lexer import Kind, Segment
+from codemods.renames import NameHit, Names, Renames
+from codemods.sql.bodies import rewrite_routine
+from codemods.sql.ledger import Ledger, SqlResult
+from codemods.sql.queries import Queries
+
+IGNORE = re.compile(r"\bcompat:\s*ignore\b", re.IGNORECASE)
+"""What a comment says to keep a statement as it is."""
+
+
+def rewrite(
+    text: str,
+    names: Names,
+    *,
+    fixed: Sequence[tuple[int, int]] = (),
+    percent_inserts: bool = False,
+    complete: bool = False,
+    variables: bool = False,
+) -> SqlResult:
+    """Return the edits that bring a SQL text to the target names.
+
+    :param complete: nothing is added to the text before it runs, so that a statement which does
+        not name a legacy table has nothing to do with one
+    :param fixed: spans that come from elsewhere (an inserted constant): read, but not editable
+    :param percent_inserts: `%s` inserts text (Python's `%` operator) and is no parameter
+    :param variables: the text is of a function, whose records are qualifiers as relations are
+    """
+    whole = lexer.segments(text)
+    spans = list(lexer.statements(text, whole))
+    ignored = _ignored(text, whole, spans)
+    results: list[SqlResult] = []
+
+    def is_plain(start: int, end: int) -> bool:
+        return not any(s.kind is Kind.HOLE and start <= s.start < end for s in whole)
+
+    for start, end in spans:
+        statement = text[start:end]
+        hits = names.find(statement)
+        if not hits:
+            continue
+        if (start, end) in ignored:
+            result = _unrelated(hits, "a comment says that it stays: compat: ignore")
+        elif complete and is_plain(start, end) and all(hit.kind == "column" for hit in hits):
+            result = _unrelated(hits, "the statement does not name the legacy table")
+        else:
+            kept = [(a - start, b - start) for a, b in fixed if a < end and b > start]
+            result = _rewritten(
+                Ledger(statement, names, kept, percent_inserts=percent_inserts, variables=variables)
+            )
+        results.append(result.moved(start))
+    return SqlResult(
+        tuple(edit for result in results for edit in result.edits),
+        tuple(finding for result in results for finding in result.findings),
+        tuple(note for result in results for note in result.notes),
+        all(result.parsed for result in results),
+        any(result.reads_legacy for result in results),
+    )
+
+
+def rewrite_expression(text: str, names: Names, renames: Renames) -> SqlResult:
+    """Return the edits for a SQL expression over one legacy table, such as a check constraint."""
+    table = ".".join(quote(n)[0] for n in (renames.legacy_schema, renames.legacy_table))
+    prefix = f"SELECT 1 FROM {table} WHERE ("
+    # The end of the line closes a trailing comment before the parenthesis does.
+    result = rewrite(f"{prefix}{text}\n)", names)
+    return result.moved(-len(prefix)).within(0, len(text))
+
+
+def _rewritten(ledger: Ledger) -> SqlResult:
+    routine = rewrite_routine(
+        ledger.text,
+        ledger.segments,
+        ledger.names,
+        lambda body: rewrite(body, ledger.names, complete=True, variables=True),
+    )
+    if routine is not None:
+        return routine
+    tree = ledger.parse()
+    if tree is None:
+        return ledger.listed("this could not be read as SQL", parsed=False)
+    Queries(ledger).statement(tree)
+    return ledger.settled(tree)
+
+
+def _unrelated(hits: Sequence[NameHit], reason: str) -> SqlResult:
+    return SqlResult(
+        findings=tuple(
+            Finding(hit.start, hit.end, hit.name, hit.kind, Outcome.UNRELATED, reason)
+            for hit in hits
+        )
+    )
+
+
+def _ignored(
+    text: str, found: Sequence[Segment], spans: Sequence[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Return the statements that a comment in them, or behind them on the line, says to keep."""
+    ignored: set[tuple[int, int]] = set()
+    for segment in found:
+        comment = text[segment.start : segment.end]
+        if segment.kind is not Kind.COMMENT or not IGNORE.search(comment):
+            continue
+        line = text.rfind("\n", 0, segment.start) + 1
+        before = [span for span in spans if line <= span[1] < segment.start]
+        ignored |= {before[-1]} if before else {s for s in spans if s[0] <= segment.start < s[1]}
+    return ignored
