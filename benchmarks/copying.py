@@ -1,13 +1,18 @@
-"""The rate of the copy in batches against one INSERT … SELECT into the same target.
+"""The rate of the copy against one INSERT … SELECT into the same target, and what the tool holds.
 
-The target has all its constraints and indexes in both cases: the ratio speaks of the batches only.
+The target has all its constraints and indexes in both cases. Several workers are several server
+processes, so only the wall clock can compare them with the one statement.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import psycopg
 
@@ -16,25 +21,37 @@ from benchmarks.measure import Clock, Connection, Cost, Part, Result, interleave
 from compat import state
 from compat.compile import copy as compiled
 from compat.compile.functions import columns_and_values
+from compat.connection import connect
 from compat.database import Database
 from compat.mapping import Mapping
 from compat.rules import Row
 from compat.run import copy as command
 
-BATCH_SIZES = (1_000, 5_000, 20_000)
-
-
+WORKERS = (1, 2, 4)
 ONE_STATEMENT = "one statement"
-COMMAND = "compat copy"
 
 
-def measure(server: Database, rows: int, repeat: int) -> Result:
-    """Copy that many rows in one statement, in batches of each size, and by the command."""
-    with server.fresh() as url, psycopg.connect(url, autocommit=True) as conn:
+@dataclass(frozen=True)
+class Copying:
+    """The rates at one size, and the peak of resident memory of `compat copy`, in bytes."""
+
+    rates: Result
+    peak_memory: int
+
+
+def label(workers: int) -> str:
+    """The column of so many workers."""
+    return f"{workers} worker{'s' * (workers > 1)}"
+
+
+def measure(server: Database, rows: int, repeat: int) -> Copying:
+    """Copy that many rows in one statement, by the command with so many workers, and as a child."""
+    with server.fresh() as url, connect(url) as conn:
         clock = Clock(conn)
         journey.load_legacy(conn, rows)
         mapping = journey.create_target(conn, "instead_of")
         journey.expand(conn, mapping)
+        conn.execute(f"VACUUM ANALYZE {mapping.legacy.sql}")
         ways = _ways(conn, mapping)
 
         @contextlib.contextmanager
@@ -44,19 +61,18 @@ def measure(server: Database, rows: int, repeat: int) -> Result:
                 with clock.lap(rows) as laps:
                     copied = ways[way]()
                 assert copied == rows, (way, copied)
-                return laps[0]
+                return Cost(laps[0].wall, None)
 
             yield [run]
 
-        labels = list(ways)
-        costs = dict(zip(labels, interleave(labels, sample, repeat), strict=True))
+        costs = dict(zip(ways, interleave(list(ways), sample, repeat), strict=True))
+        _empty_target(conn, mapping)
+        conn.execute("SELECT pg_advisory_unlock_all()")  # the command's, from its turns here
+        memory = _peak_memory(url, mapping)
     # A rate is the inverse of a cost: the one statement stands above the line.
     one = costs.pop(ONE_STATEMENT)
-    return Result(
-        f"{rows:,} rows",
-        median_cost(one),
-        {label: ratio(one, others) for label, others in costs.items()},
-    )
+    rates = {name: ratio(one, others) for name, others in costs.items()}
+    return Copying(Result(f"{rows:,} rows", median_cost(one), rates), memory)
 
 
 def _ways(conn: Connection, mapping: Mapping) -> dict[str, Callable[[], int]]:
@@ -67,21 +83,33 @@ def _ways(conn: Connection, mapping: Mapping) -> dict[str, Callable[[], int]]:
     )
     return {
         ONE_STATEMENT: lambda: conn.execute(one_statement).rowcount,
-        **{
-            f"batches of {size:,}": functools.partial(journey.copy, conn, mapping, size)
-            for size in BATCH_SIZES
-        },
-        # With its checks of every value, its counts and its records of progress.
-        COMMAND: lambda: command.copy(conn, mapping.name).rows_copied,
+        **{label(n): functools.partial(_copy, conn, mapping, n) for n in WORKERS},
     }
 
 
-def _empty_target(conn: Connection, mapping: Mapping) -> None:
-    """As before the copy; the command leaves settings and a phase behind."""
-    conn.execute("RESET ALL")
+def _copy(conn: Connection, mapping: Mapping, workers: int) -> int:
+    return command.copy(conn, mapping.name, command.CopyOptions(workers=workers)).rows_copied
+
+
+def _peak_memory(url: str, mapping: Mapping) -> int:
+    """The resident memory of the command, as a user runs it, at its largest."""
+    code = "from compat.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "copy", mapping.name, "--execute"],
+        env=os.environ | {"DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, "compat copy failed"
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _empty_target(conn: psycopg.Connection, mapping: Mapping) -> None:
+    """As before the copy, which leaves settings, progress and a phase behind."""
     conn.execute(compiled.allow_writes())
-    # One process must do the work, or its CPU time would not be all of it.
-    conn.execute("SET max_parallel_workers_per_gather = 0")
     conn.execute(f"TRUNCATE {mapping.target.sql}")
     conn.execute("DELETE FROM compat.copy_progress")
     state.set_phase(conn, mapping.name, "expanded")
+    conn.execute("CHECKPOINT")  # or one way would write what another has left

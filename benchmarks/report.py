@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.measure import Ratio, Result
 
@@ -73,7 +74,14 @@ class Section:
         return ["Every aim of this table is met.", ""] if self.aims else []
 
 
-def render(sections: Sequence[Section], *, command: str, server: str, sees_cpu: bool) -> str:
+class Part(Protocol):
+    """A part of the report that knows how it is written."""
+
+    def render(self) -> str:
+        """The part as Markdown, under a heading of its own."""
+
+
+def render(sections: Sequence[Part], *, command: str, server: str, sees_cpu: bool) -> str:
     """The whole report as Markdown."""
     clock = (
         "Figures are CPU time of the server's process; in parentheses the same ratio by the wall "

@@ -36,6 +36,24 @@ class Relation:
         return f"{self.schema}.{self.name}"
 
 
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key as the database holds it; `child` and `parent` are quoted, qualified names."""
+
+    name: str
+    child: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    holds: bool
+    """False for NOT VALID and NOT ENFORCED: the table may hold rows without a parent."""
+
+    @property
+    def is_own(self) -> bool:
+        """True when the table references itself."""
+        return self.child == self.parent
+
+
 def find(conn: Connection, name: str) -> Relation | None:
     """Return the relation that a user means by `name`, or None.
 
@@ -145,11 +163,33 @@ def reflect_table(conn: Connection, name: str) -> Table:
     return reflect(conn, require_table(conn, name))
 
 
+def foreign_keys(conn: Connection, relation: Relation) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys of a table, by name: where they lead, and whether they hold."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_FOREIGN_KEYS.format(side="conrelid"), {"oid": relation.oid})
+        return tuple(_foreign_key(row) for row in rows)
+
+
+def inbound_foreign_keys(conn: Connection, relation: Relation) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys that lead to a table, its own ones to itself among them."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_FOREIGN_KEYS.format(side="confrelid"), {"oid": relation.oid})
+        return tuple(_foreign_key(row) for row in rows)
+
+
+def _foreign_key(row: dict[str, Any]) -> ForeignKey:
+    return ForeignKey(**(row | {name: tuple(row[name]) for name in ("columns", "parent_columns")}))
+
+
 def estimate_rows(conn: Connection, schema: str, name: str) -> int:
-    """Return the planner's estimate of the rows of a table, 0 when nothing is known."""
+    """Return an estimate of the rows of a table as the planner makes it, 0 when nothing is known.
+
+    Rows per page as of the last ANALYZE, times the pages of today.
+    """
     row = conn.execute(
-        "SELECT GREATEST(reltuples, 0)::bigint FROM pg_catalog.pg_class"
-        " WHERE oid = pg_catalog.to_regclass(%s)",
+        "SELECT GREATEST(reltuples, 0) / GREATEST(relpages, 1)"
+        " * pg_relation_size(oid) / current_setting('block_size')::int"
+        " FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)",
         [qualified(schema, name)],
     ).fetchone()
     return int(row[0]) if row else 0
@@ -224,4 +264,26 @@ _BEFORE_TRIGGERS = """
 SELECT tgname AS name FROM pg_trigger
 WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1
 ORDER BY tgname
+"""
+
+# Not the keys of partitions, which repeat their table's, nor those over periods (PostgreSQL 18).
+# Columns that older versions lack are read through to_jsonb.
+_FOREIGN_KEYS = """
+SELECT c.conname AS name, format('%%I.%%I', cn.nspname, cc.relname) AS child,
+       format('%%I.%%I', pn.nspname, pc.relname) AS parent,
+       ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(attnum, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+             ORDER BY k.n) AS columns,
+       ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(attnum, n)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum
+             ORDER BY k.n) AS parent_columns,
+       c.convalidated AND COALESCE((to_jsonb(c) ->> 'conenforced')::boolean, true) AS holds
+FROM pg_catalog.pg_constraint c
+JOIN pg_catalog.pg_class cc ON cc.oid = c.conrelid
+JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace
+JOIN pg_catalog.pg_class pc ON pc.oid = c.confrelid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
+WHERE c.contype = 'f' AND c.conparentid = 0 AND c.{side} = %(oid)s
+  AND NOT COALESCE((to_jsonb(c) ->> 'conperiod')::boolean, false)
+ORDER BY c.conname
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -65,7 +65,9 @@ def _require_readable(url: str) -> None:
 
     :raises ConnectionFailed: quotes nothing of the URL, since any part may be the password
     """
-    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    is_url = re.match(r"\w+://", url) is not None  # else `host=… password=…`
+    rest = url.partition("://")[2] if is_url else ""
+    authority, _, path = rest.partition("?")[0].partition("/")
     unclear = authority.count("@") > 1 or ("@" not in authority and "@" in path)
     try:
         conninfo_to_dict(url)
@@ -91,7 +93,11 @@ def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> I
     name = f"compat {purpose}".strip()
     try:
         conn = psycopg.connect(
-            resolved, autocommit=autocommit, application_name=name, connect_timeout=10
+            resolved,
+            autocommit=autocommit,
+            application_name=name,
+            connect_timeout=10,
+            client_encoding="utf8",  # also of a database that is not: names and values may be any
         )
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
@@ -100,6 +106,7 @@ def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> I
             "check host, port, database, user and password (PGPASSWORD or ~/.pgpass)",
         ) from None
     try:
+        _let_go_when_killed(conn)
         with conn.cursor() as cursor:
             for setting, value in SETTINGS.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [setting, value])
@@ -108,6 +115,17 @@ def connect(url: str | None, *, autocommit: bool = True, purpose: str = "") -> I
         yield conn
     finally:
         conn.close()
+
+
+def _let_go_when_killed(conn: Connection) -> None:
+    """Let the server look, also during a statement, whether this program is still there.
+
+    By itself it only notices when it has an answer to send: a command that is killed while it waits
+    for a lock would go on waiting, with all clients queueing behind it.
+    """
+    # Where the server's operating system cannot tell, the setting is refused.
+    with suppress(psycopg.errors.InvalidParameterValue), conn.transaction():
+        conn.execute("SET client_connection_check_interval = '500ms'")
 
 
 @contextmanager
@@ -126,6 +144,8 @@ def user_errors() -> Iterator[None]:
             f"the database is read-only: {error.diag.message_primary}", "connect to the primary"
         ) from error
     except psycopg.Error as error:
+        if _is_due_to_interrupt(error):
+            raise KeyboardInterrupt from error
         diag = error.diag
         if diag.message_primary is None or _ends_connection(diag.sqlstate):
             raise ConnectionFailed(
@@ -136,6 +156,14 @@ def user_errors() -> Iterator[None]:
         if diag.message_detail:
             lines.append(diag.message_detail)
         raise CompatError("\n  ".join(lines), diag.message_hint) from error
+
+
+def _is_due_to_interrupt(error: BaseException) -> bool:
+    """True for what psycopg makes of a Ctrl-C that comes as it leaves a nested transaction."""
+    context = error.__context__
+    return context is not None and (
+        isinstance(context, KeyboardInterrupt) or _is_due_to_interrupt(context)
+    )
 
 
 def _ends_connection(sqlstate: str | None) -> bool:

@@ -11,6 +11,7 @@ import runpy
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,18 @@ class Fill:
 
 
 @dataclass(frozen=True, config=STRICT)
+class CodeName:
+    """A module, class or function of the applications that gets another name with the table.
+
+    :param old: dotted, as it is imported: `shop.models.OrderLineItem`
+    :param new: dotted as well
+    """
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, config=STRICT)
 class Mapping:
     """How a legacy table corresponds to a target table, column by column.
 
@@ -49,6 +62,10 @@ class Mapping:
     :param fills: values for columns that only the target has
     :param form: how the view takes writes; `auto` takes `updatable` where the rules allow it
     :param accept: legacy columns whose loss, as `compat plan` describes it, is accepted
+    :param code: names in the applications' code, which only `compat-codemod` changes
+    :param where: SQL over the bare legacy column names: only such rows are moved to another
+        database (`compat move`), None for all
+    :param orphans: what such a move does with a row whose parent is missing in the target database
     :raises MappingError: names the mapping, the column and the fix
     """
 
@@ -59,6 +76,9 @@ class Mapping:
     fills: tuple[Fill, ...] = ()
     form: Literal["auto", "updatable", "instead_of"] = "auto"
     accept: tuple[str, ...] = ()
+    code: tuple[CodeName, ...] = ()
+    where: str | None = None
+    orphans: Literal["reject", "skip"] = "reject"
     version: Literal[1] = Field(default=1)
 
     def __post_init__(self) -> None:
@@ -120,6 +140,20 @@ class Mapping:
             and lens.ends.target(lens.targets[0]).nullable
         ]
         reasons += [f"{name}: NOT NULL in the legacy table only" for name in looser]
+        return tuple(reasons)
+
+    @property
+    def reasons_against_view(self) -> tuple[str, ...]:
+        """Why no view at the legacy name could stand for the legacy table, one sentence each."""
+        reasons = []
+        if self.where is not None:
+            reasons.append(
+                f"only rows WHERE {self.where} are moved; a view could not show the rest"
+            )
+        if self.orphans == "skip":
+            reasons.append("orphans='skip' leaves rows behind, which a view could not show")
+        if (self.legacy.schema, self.legacy.name) == (self.target.schema, self.target.name):
+            reasons.append(f"legacy and target are both {self.legacy.title}: in two databases")
         return tuple(reasons)
 
     def writes(self, legacy: Row) -> dict[str, str]:
@@ -203,8 +237,8 @@ class Mapping:
             for name, count in Counter(table.column_names).items():
                 if count > 1:
                     yield f"{table.title} names the column {name!r} {count} times; reflect it again"
-        if (self.legacy.schema, self.legacy.name) == (self.target.schema, self.target.name):
-            yield f"{self.legacy.title} is legacy and target at once; name two tables"
+        if self.where is not None and (not self.where.strip() or "\0" in self.where):
+            yield "where is no condition; write SQL over the legacy columns, or leave it out"
         for name, count in Counter(rule.legacy for rule in self.rules).items():
             if self.legacy.column(name) is None:
                 yield (
@@ -226,6 +260,18 @@ class Mapping:
                     f"accept names {name!r}, which {self.legacy.title} does not have; drop or "
                     "correct it"
                 )
+        yield from self._code_problems()
+
+    def _code_problems(self) -> Iterator[str]:
+        for code in self.code:
+            for name in (code.old, code.new):
+                if not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+                    yield f"{name!r} in code is no dotted name; write it as an import does"
+            if code.old == code.new:
+                yield f"code renames {code.old!r} to itself; drop it"
+        for name, count in Counter(code.old for code in self.code).items():
+            if count > 1:
+                yield f"code gives {name!r} {count} new names; keep one"
 
     def _rule_problems(self) -> Iterator[str]:
         written: Counter[str] = Counter()
@@ -268,12 +314,14 @@ class Mapping:
     def _law_problems(self) -> Iterator[str]:
         for lens in self.lenses:
             column = lens.legacy
-            if column.identity is not None:
+            # A move only reads the legacy table: neither matters then.
+            needs_view = not self.reasons_against_view
+            if column.identity is not None and needs_view:
                 yield (
                     f"{column.name}: an identity column's sequence cannot follow the view; make "
                     "it a serial column (DROP IDENTITY, then a sequence OWNED BY it as DEFAULT)"
                 )
-            if column.generated is not None and lens.targets:
+            if column.generated is not None and lens.targets and needs_view:
                 yield (
                     f"{column.name}: the legacy column is GENERATED and takes no values; read it "
                     f"from the target with rules.Expression({column.name!r}, …) without writes"

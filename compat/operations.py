@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import ClassVar
 
 import psycopg
@@ -20,8 +21,10 @@ from compat.compile import swap
 from compat.compile.install import install, installed
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
+from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import RETRYABLE, LockPolicy, again, open_transactions
-from compat.run.steps import check_tables, check_values
+from compat.run.steps import check_tables, check_values, check_view
+from compat.run.usage import StillUsed, Unused, observe
 
 log = logging.getLogger("alembic.runtime.migration")
 
@@ -69,19 +72,90 @@ class CompatOperation(MigrateOperation):
         """Return the SQL of the step."""
         return type(self).compile(self.mapping)
 
+    def check(self, conn: psycopg.Connection) -> None:
+        """Look, before the step, for what stands against it; not offline, nor with other drivers.
 
-def _register(name: str, compile: Compiler, *done: str | None) -> type[CompatOperation]:
+        :raises CompatError: something does
+        """
+
+
+class _CreateSync(CompatOperation):
+    """Refuses what `compat expand` refuses: later, a row would fail in the hands of a client."""
+
+    def check(self, conn: psycopg.Connection) -> None:
+        check_tables(conn, self.mapping)
+        check_values(conn, self.mapping)
+
+
+class _Cutover(CompatOperation):
+    """Refuses what `compat cutover` refuses; a verification only where it is asked for.
+
+    :param verified_within: how old the last green `compat-verify` may be; a new database, which
+        runs all revisions in one go, needs none
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
+        verified_within: timedelta | None = None,
+    ) -> None:
+        super().__init__(mapping, lock_timeout, max_attempts)
+        self.verified_within = verified_within
+
+    def check(self, conn: psycopg.Connection) -> None:
+        # Rolled back, so that the locks of its queries are gone before the step asks for its own.
+        with conn.transaction(force_rollback=True):
+            stored = state.load(conn, self.mapping.name)
+            findings = preflight(conn, stored, Demands(self.verified_within))
+        if refusals(findings):
+            raise CutoverRefused(self.mapping.name, findings)
+        for finding in findings:
+            log.warning("%s", finding.text)
+
+
+class _Contract(CompatOperation):
+    """Refuses while the view is used, where that is asked for.
+
+    :param unused_for: how long nobody may have been seen to use it; see `compat usage`
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
+        unused_for: timedelta | None = None,
+    ) -> None:
+        super().__init__(mapping, lock_timeout, max_attempts)
+        self.unused_for = unused_for
+
+    def check(self, conn: psycopg.Connection) -> None:
+        if self.unused_for is None:
+            return
+        seen = observe(conn, self.mapping.name, Unused.watch)
+        users = seen.within(self.unused_for)
+        if users:
+            raise StillUsed(seen, users)
+
+
+def _register(
+    name: str, compile: Compiler, *done: str | None, base: type[CompatOperation] = CompatOperation
+) -> type[CompatOperation]:
     """Make `op.<name>(mapping)` and return its class."""
 
     def invoke(
         cls: type[CompatOperation],
+        /,
         operations: Operations,
         mapping: Mapping,
         *,
         lock_timeout: int = LockPolicy.timeout_ms,
         max_attempts: int = LockPolicy.max_attempts,
+        **demands: timedelta | None,
     ) -> None:
-        operations.invoke(cls(mapping, lock_timeout, max_attempts))
+        operations.invoke(cls(mapping, lock_timeout, max_attempts, **demands))
 
     invoke.__name__ = name  # register_operation() looks it up by this
     invoke.__doc__ = f"Run the step `{name}` of a mapping; see compat.compile.swap.{name}."
@@ -93,7 +167,7 @@ def _register(name: str, compile: Compiler, *done: str | None) -> type[CompatOpe
         name: classmethod(invoke),
     }
     words = "".join(word.capitalize() for word in name.split("_"))
-    created = type(f"{words}Op", (CompatOperation,), members)
+    created = type(f"{words}Op", (base,), members)
     Operations.register_operation(name)(created)
     Operations.implementation_for(created)(_execute)
     return created
@@ -101,6 +175,10 @@ def _register(name: str, compile: Compiler, *done: str | None) -> type[CompatOpe
 
 def _execute(operations: Operations, operation: CompatOperation) -> None:
     """Emit the statements of a step, unless the database says that it has been done."""
+    try:
+        check_view(operation.mapping)
+    except StateError as error:
+        raise CommandError(str(error)) from error
     statements = operation.statements()
     if operations.get_context().as_sql:
         if operation.operation in ("create_sync", "create_compat_view"):
@@ -123,9 +201,13 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
         if not _is_pending(connection, operation):
             log.info("%s of %s was done already", operation.operation, operation.mapping.name)
             return
-        if operation.operation == "create_sync":
-            _check(connection, operation.mapping)
-        again(attempt, policy, _is_retryable, lambda n, why: log.info("attempt %d: %s", n, why))
+        driver = connection.connection.driver_connection
+        if isinstance(driver, psycopg.Connection):
+            operation.check(driver)
+        what = f"{operation.operation} of {operation.mapping.name!r}"
+        again(
+            attempt, policy, _is_retryable, what, lambda n, why: log.info("attempt %d: %s", n, why)
+        )
     except CompatError as error:
         raise CommandError(str(error)) from error
     except sa.exc.DBAPIError as error:
@@ -160,17 +242,6 @@ def _lock(connection: sa.Connection, mapping: Mapping) -> None:
     key = sa.func.hashtextextended(state.LOCK_PREFIX + mapping.name, 0)
     if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key))):
         raise state.busy(mapping.name)
-
-
-def _check(connection: sa.Connection, mapping: Mapping) -> None:
-    """Refuse what `compat expand` refuses, where the driver is the one that the run uses.
-
-    Otherwise a row that the mapping cannot carry over would fail in the hands of a client.
-    """
-    driver = connection.connection.driver_connection
-    if isinstance(driver, psycopg.Connection):
-        check_tables(driver, mapping)
-        check_values(driver, mapping)
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -231,13 +302,15 @@ def _emit(operations: Operations, statements: Iterable[str]) -> None:
 _BEFORE_CUTOVER = ("expanded", "copying", "copied")
 _AFTER_CUTOVER = ("cutover", "contracted")
 
-CreateSyncOp = _register("create_sync", swap.create_sync, *_BEFORE_CUTOVER, *_AFTER_CUTOVER)
+CreateSyncOp = _register(
+    "create_sync", swap.create_sync, *_BEFORE_CUTOVER, *_AFTER_CUTOVER, base=_CreateSync
+)
 DropSyncOp = _register("drop_sync", swap.drop_sync, None)
 CreateCompatViewOp = _register("create_compat_view", swap.create_compat_view)
 DropCompatViewOp = _register("drop_compat_view", swap.drop_compat_view)
-CutoverOp = _register("cutover", swap.cutover, *_AFTER_CUTOVER)
+CutoverOp = _register("cutover", swap.cutover, *_AFTER_CUTOVER, base=_Cutover)
 UncutoverOp = _register("uncutover", swap.uncutover, None, *_BEFORE_CUTOVER)
-ContractOp = _register("contract", swap.contract, "contracted")
+ContractOp = _register("contract", swap.contract, "contracted", base=_Contract)
 UncontractOp = _register("uncontract", swap.uncontract, *_BEFORE_CUTOVER, "cutover")
 
 CreateCompatViewOp.makes_view, DropCompatViewOp.makes_view = True, False

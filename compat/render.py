@@ -14,11 +14,13 @@ from compat.mapping import Mapping
 from compat.rules import AnyRule
 from compat.tables import Table
 
-IMPORTS = "from compat import rules, tables\nfrom compat.mapping import Fill, Mapping"
+IMPORTS = "from compat import rules, tables\nfrom compat.mapping import CodeName, Fill, Mapping"
 """What the rendered source needs to have imported."""
 
 _WIDTH = 100
-_POSITIONAL = {"legacy", "target", "schema", "name", "type", "kind", "value", "unit", "pairs"}
+_POSITIONAL = frozenset(
+    ("legacy", "target", "schema", "name", "type", "kind", "value", "unit", "pairs", "old", "new")
+)
 
 
 def render(mapping: Mapping, indent: int = 0) -> str:
@@ -71,7 +73,11 @@ def _docstring(text: str) -> str:
 
 
 def _imports(body: str) -> str:
-    return IMPORTS if "Fill(" in body else IMPORTS.replace("Fill, ", "")
+    imports = IMPORTS
+    for name in ("CodeName", "Fill"):
+        if f"{name}(" not in body:
+            imports = imports.replace(f"{name}, ", "")
+    return imports
 
 
 def _render(value: Any, indent: int, prefix: str = "") -> str:

@@ -64,6 +64,8 @@ class Row:
 
     def evaluate(self, expression: str) -> str:
         """Return SQL for a user's expression over the bare column names of this row."""
+        if "--" in expression:
+            expression += "\n"  # or a comment at its end would swallow what follows
         if self.is_record:
             return f"(SELECT {expression} FROM (SELECT {self.name}.*) AS this_row)"
         return f"({expression})"

@@ -6,6 +6,7 @@ Every step writes its state in the transaction that does the work.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,8 +23,6 @@ from compat.mapping import Mapping
 
 LOCK_PREFIX = "compat "
 """What is hashed for a migration's advisory lock: this and the mapping's name."""
-
-_LEADER_PREFIX = "compat workers of "
 
 Phase = Literal["expanded", "copying", "copied", "cutover", "contracted"]
 BEFORE_CUTOVER: Final[tuple[Phase, ...]] = ("expanded", "copying", "copied")
@@ -145,34 +144,38 @@ def record(conn: Connection, name: str, step: str, detail: dict[str, Any]) -> No
 def lock(conn: Connection, name: str) -> None:
     """Take the advisory lock of a migration for this session: one command at a time.
 
+    Waits a moment: the session of a command that has ended, or was killed, goes a little later.
+
     :raises StateError: another command holds it
     """
-    row = conn.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [LOCK_PREFIX + name]
-    ).fetchone()
-    if row != (True,):
-        raise busy(name)
+    try:
+        with conn.transaction():
+            conn.execute("SET LOCAL lock_timeout = '1s'")
+            conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [LOCK_PREFIX + name])
+    except psycopg.errors.LockNotAvailable:
+        raise busy(name) from None
 
 
 @contextmanager
-def leading(conn: Connection, name: str) -> Iterator[None]:
-    """Hold the lock by which workers see that the command that sent them still lives.
+def leading(conn: Connection) -> Iterator[str]:
+    """Hold a lock by which workers see that the command that sent them still lives; yield its name.
 
-    The connection may die within: then the lock is gone too, which is what the workers look for.
+    Each command has one of its own: nobody's workers go on under the command that comes after. The
+    connection may die within: then the lock is gone too, which is what the workers look for.
     """
-    key = [_LEADER_PREFIX + name]
-    conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+    leader = f"compat workers of {uuid.uuid4()}"
+    conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [leader])
     try:
-        yield
+        yield leader
     finally:
         with suppress(psycopg.OperationalError):
-            conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+            conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [leader])
 
 
-def is_led(conn: Connection, name: str) -> bool:
-    """Return whether a command leads this worker; part of the worker's transaction."""
+def is_led(conn: Connection, leader: str) -> bool:
+    """Return whether the command of that name, as `leading` gave it, still lives."""
     row = conn.execute(
-        "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))", [_LEADER_PREFIX + name]
+        "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))", [leader]
     ).fetchone()
     return row == (False,)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,13 @@ from tests.run.support import (
     make_lines,
     phase,
     succeed,
+    verify,
     write_mapping,
 )
 from tests.run.support import steps as run_steps
 
 NAME = "order_line_items"
+HEAD = f"{NAME}@head"  # a second branch, for another database, has a head of its own
 LEGACY = f"SELECT * FROM {NAME} ORDER BY id"
 TARGET = f"SELECT * FROM {NAME}_v2 ORDER BY line_item_id"
 ONE_SCREEN = 24
@@ -188,7 +191,7 @@ def test_all_revisions_forth_and_back_with_rows_inside_lose_nothing(
 
     upgrade(url, "oli_0002")
     run_steps(url, NAME, "copy")
-    upgrade(url, "head")
+    upgrade(url, HEAD)
     downgrade(url, "oli_0001")
     assert rows_of(conn, LEGACY) == expected
     assert public(conn) == baseline
@@ -200,7 +203,7 @@ def test_an_empty_database_goes_to_the_head_and_back_without_a_copy(
     url: str, conn: psycopg.Connection
 ) -> None:
     for _ in range(2):
-        upgrade(url, "head")
+        upgrade(url, HEAD)
         assert phase(conn, NAME) == "contracted"
         downgrade(url, "base")
         assert version(conn) is None
@@ -213,13 +216,13 @@ def test_the_cutover_revision_without_a_copy_says_what_to_do_on_one_screen(
     upgrade(url, "oli_0001")
     load_shop(url, 100)
 
-    message = refused(alembic(url, "upgrade", "head"))
+    message = refused(alembic(url, "upgrade", HEAD))
 
-    assert f"the mapping {NAME} is expanded; this step needs copied" in message
-    assert f"fix: Run `compat copy {NAME} --execute` first." in message
+    assert f"copy {NAME}: needs the phase copied; it is expanded" in message
+    assert f"fix: run `compat copy {NAME} --execute` first" in message
     assert version(conn) == "oli_0002"
     run_steps(url, NAME, "copy")
-    upgrade(url, "head")
+    upgrade(url, HEAD)
 
 
 def test_a_value_that_the_mapping_refuses_stops_the_expand_before_any_client_meets_it(
@@ -229,7 +232,7 @@ def test_a_value_that_the_mapping_refuses_stops_the_expand_before_any_client_mee
     load_shop(url, 100)
     conn.execute(f"UPDATE {NAME} SET status = 7 WHERE id IN (1, 2)")
 
-    message = refused(alembic(url, "upgrade", "head"))
+    message = refused(alembic(url, "upgrade", HEAD))
 
     assert f"public.{NAME}.status: no counterpart for '7' (2 rows)" in message
     assert version(conn) == "oli_0001"
@@ -259,6 +262,36 @@ def test_a_lock_that_never_comes_is_a_message_and_the_revision_can_be_run_again(
     assert phase(conn, "lines") == "cutover"
 
 
+def test_a_revision_asks_for_a_verification_and_for_silence_where_it_says_so(
+    url: str, conn: psycopg.Connection
+) -> None:
+    mapping = make_lines(conn)
+    with operating(url) as operations:
+        create(operations, mapping)
+    run_steps(url, "lines", "copy")
+
+    def do(step: str, **demands: timedelta) -> None:
+        with operating(url) as operations:
+            getattr(operations, step)(mapping, **demands)
+
+    def refused_step(step: str, **demands: timedelta) -> str:
+        with pytest.raises(CommandError) as failure:
+            do(step, **demands)
+        return str(failure.value)
+
+    day = timedelta(days=1)
+    assert "it has not been verified yet" in refused_step("cutover", verified_within=day)
+    assert phase(conn, "lines") == "copied"
+    assert verify(url) == 0
+    do("cutover", verified_within=day)
+    with psycopg.connect(url, autocommit=True, application_name="shop 1.0") as client:
+        client.execute("SELECT count(*) FROM lines")
+        assert "(shop 1.0): read" in refused_step("contract", unused_for=day)
+    assert phase(conn, "lines") == "cutover"
+    do("contract", unused_for=timedelta(0))
+    assert phase(conn, "lines") == "contracted"
+
+
 # Beside the command line -------------------------------------------------------------------------
 
 
@@ -271,7 +304,7 @@ def test_steps_that_the_command_line_has_done_are_skipped_by_the_revisions(
     run_steps(url, NAME, "copy", "cutover", "contract")
     before = catalogue(conn)
 
-    log = reached(alembic(url, "upgrade", "head"))
+    log = reached(alembic(url, "upgrade", HEAD))
 
     assert f"cutover of {NAME} was done already" in log
     assert f"contract of {NAME} was done already" in log

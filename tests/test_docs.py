@@ -14,6 +14,7 @@ import pytest
 from alembic import op
 
 from compat import rules
+from compat.database import Database
 from tests.repository import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -25,9 +26,9 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
 
 
-def run(command: str, url: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a shell command in the checkout as a user with an activated environment would."""
-    environment = dict(os.environ, DATABASE_URL=url)
+    environment = dict(os.environ, DATABASE_URL=url, **variables)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.pop("COMPAT_DATABASE_URL", None)
     return subprocess.run(
@@ -40,14 +41,30 @@ def run(command: str, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_command_of_the_guide_runs_in_the_order_in_which_it_stands(url: str) -> None:
+@pytest.mark.parametrize(("page", "least"), [("guide", 15), ("copy", 6)])
+def test_every_command_of_a_page_runs_in_the_order_in_which_it_stands(
+    url: str, page: str, least: int
+) -> None:
     commands = [
-        line for block in blocks(ROOT / "docs" / "guide.md", "sh") for line in block.splitlines()
+        line for block in blocks(ROOT / "docs" / f"{page}.md", "sh") for line in block.splitlines()
     ]
-    assert len(commands) > 15
+    assert len(commands) > least
     for command in commands:
         finished = run(command, url)
         assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
+
+
+def test_every_command_of_the_page_on_moves_runs_in_the_order_in_which_it_stands(
+    server: Database, url: str
+) -> None:
+    commands = [
+        line for block in blocks(ROOT / "docs" / "move.md", "sh") for line in block.splitlines()
+    ]
+    assert len(commands) > 8
+    with server.fresh() as source:
+        for command in commands:
+            finished = run(command, "", COMPAT_SOURCE_URL=source, COMPAT_TARGET_URL=url)
+            assert finished.returncode == 0, f"{command}\n{finished.stdout}{finished.stderr}"
 
 
 def test_every_compat_command_in_the_readme_exists() -> None:

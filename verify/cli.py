@@ -5,13 +5,24 @@ Only the report goes to standard output; what a user must put right goes to stan
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
-from compat.connection import connect, user_errors
-from compat.console import reporting_errors
-from verify import terminal
+from compat.connection import Connection, connect, user_errors
+from compat.console import err, reporting_errors
+from compat.errors import ConnectionFailed, MappingError
+from compat.mapping import Mapping, load
+from compat.run import verifications
+from verify import between, rulebook, sinks, terminal
+from verify.options import Options, percent_of, thresholds
+from verify.report import MappingReport
+from verify.rulebook import Rulebook
 from verify.runner import NAMES, run
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,9 +41,16 @@ def verify(
     ] = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option(help="Only this stored mapping; may be given again.", show_default=False),
+        typer.Option(
+            help="Only this stored mapping; may be given again. With --source: FILE.json or "
+            "FILE.py[:NAME].",
+            show_default=False,
+        ),
     ] = None,
-    checks: Annotated[str, typer.Option(help="Which checks, separated by commas.")] = _ALL,
+    checks: Annotated[
+        str | None,
+        typer.Option(help="Which checks, separated by commas.", show_default=_ALL),
+    ] = None,
     limit: Annotated[
         int, typer.Option(min=0, help="How many differences are shown; totals are exact.")
     ] = 10,
@@ -40,30 +58,200 @@ def verify(
         int,
         typer.Option(min=1, help="Milliseconds that a probe waits for a row of an application."),
     ] = 500,
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="Remember the run in the database; `compat cutover` asks for a green one."
+        ),
+    ] = True,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the database with the legacy table, when the target is in another one; "
+            "else COMPAT_SOURCE_URL.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the database with the target; else COMPAT_TARGET_URL.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Ranges of rows that are compared side by side.")
+    ] = 2,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler (tcp://host:8786) that takes the ranges."),
+    ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(help="Compare only so many percent of the rows; such a run is not recorded."),
+    ] = None,
+    min_match: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Percent of the rows that must match, or MAPPING=PERCENT; may be given again.",
+            show_default="100",
+        ),
+    ] = None,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds in which differing rows of two live databases may come to agree."
+        ),
+    ] = 5.0,
+    differences: Annotated[
+        str | None,
+        typer.Option(
+            help="Write all differences to FILE.csv, FILE.jsonl or table:SCHEMA.NAME.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the progress in this file, and go on from it after an interruption.",
+            show_default=False,
+        ),
+    ] = None,
+    group_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Count also by this legacy column; may be given again.", show_default=False
+        ),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="TOML or JSON file of what must hold.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Compare the compatibility views of a database with the tables whose place they take.
 
     Reads the stored mappings; compares structure, row counts and every row; tries statements on
-    the view and on a twin of the table. Everything is rolled back.
+    the view and on a twin of the table. Everything is rolled back but the record of the run.
+    With --source, compares the rows of a legacy table with those of a target in another database.
 
     Exit code: 0 all of it holds, 1 something does not, 2 something could not be checked.
+
+    Example: `compat-verify --checks counts,contents --min-match 99.99 --differences found.csv`
     """
-    names = [name.strip() for name in checks.split(",") if name.strip()]
-    with (
-        reporting_errors(),
-        user_errors(),
-        connect(url, purpose="verify") as conn,
-        terminal.progress(quiet=as_json) as on_start,
-    ):
-        report = run(
-            conn, names, mapping, limit=limit, lock_timeout=lock_timeout, on_start=on_start
+    with ExitStack() as stack:
+        stack.enter_context(reporting_errors())
+        stack.enter_context(user_errors())
+        options = Options(
+            workers=workers,
+            dask=dask,
+            sample=None if sample is None else percent_of(sample, "--sample"),
+            settle=settle,
+            thresholds=thresholds(min_match or ()),
+            group_by=tuple(group_by or ()),
+            rules=Rulebook() if rules is None else rulebook.load(rules),
+            resume=resume,
+            differences=stack.enter_context(sinks.opened(differences, target or url)),
         )
+        on_start = stack.enter_context(terminal.progress(quiet=as_json))
+        if source is None and target is None and not _is_file(mapping):
+            conn = stack.enter_context(connect(url, purpose="verify"))
+            report = run(
+                conn,
+                _names(checks, NAMES),
+                mapping,
+                limit=limit,
+                lock_timeout=lock_timeout,
+                on_start=on_start,
+                # A look at a few of the rows vouches for nothing.
+                record=partial(remember, conn) if record and sample is None else None,
+                options=options,
+            )
+        else:
+            legacy, other = (
+                stack.enter_context(connect(_given(value, option), purpose="verify"))
+                for value, option in ((source, "source"), (target or url, "target"))
+            )
+            report = between.run(
+                legacy,
+                other,
+                _mapping_file(mapping),
+                _names(checks, between.NAMES),
+                limit=limit,
+                options=options,
+                on_start=on_start,
+            )
     if as_json:
         print(report.to_json())
     else:
         terminal.show(report)
     raise typer.Exit(report.exit_code)
+
+
+def _is_file(mapping: list[str] | None) -> bool:
+    return any(name.endswith(".json") or ".py" in name for name in mapping or ())
+
+
+def _names(checks: str | None, all_of_them: tuple[str, ...]) -> list[str]:
+    if checks is None:
+        return list(all_of_them)
+    return [name.strip() for name in checks.split(",") if name.strip()]
+
+
+def _given(url: str | None, option: str) -> str:
+    """Return the URL of one of two databases: as given, or from the environment.
+
+    :raises ConnectionFailed: neither
+    """
+    variable = f"COMPAT_{option.upper()}_URL"
+    found = url or os.environ.get(variable)
+    if not found:
+        raise ConnectionFailed(
+            f"no {option} database was named", f"give --{option} URL, or set {variable}"
+        )
+    return found
+
+
+def _mapping_file(names: list[str] | None) -> Mapping:
+    """Return the one mapping that a comparison of two databases needs.
+
+    :raises MappingError: none, more than one, or no such file
+    """
+    if not names or len(names) > 1:
+        raise MappingError(
+            "two databases are compared by one mapping",
+            "give --mapping FILE.json or FILE.py[:NAME]",
+        )
+    return load(names[0])
+
+
+def remember(conn: Connection, report: MappingReport) -> None:
+    """Record a run over one mapping in the database, or say why that cannot be done."""
+    try:
+        verifications.record(
+            conn,
+            report.name,
+            fingerprint=report.fingerprint,
+            phase=report.phase,
+            seconds=sum(result.seconds for result in report.results),
+            checks=tuple(result.check for result in report.results),
+            verdict=report.verdict.value,
+            summary={
+                result.check: {
+                    "verdict": result.status.value,
+                    "summary": result.summary,
+                    "numbers": dict(result.numbers),
+                }
+                for result in report.results
+            },
+        )
+    except (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.ReadOnlySqlTransaction,
+        psycopg.errors.UndefinedTable,
+    ) as error:
+        reason = error.diag.message_primary
+        err.print(f"note: this run of {report.name} is not remembered: {reason}", markup=False)
 
 
 def main() -> None:

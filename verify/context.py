@@ -5,12 +5,14 @@ The physical names follow from the phase: before the cutover the view waits unde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from compat import catalog
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.state import Stored
+from verify.compare.log import Log
+from verify.options import Options
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Context:
     :param limit: how many differing rows are shown; the totals are exact
     :param lock_timeout: how many milliseconds a probe waits for a row of a live application
     :param avoid: keys of rows that live applications were seen to write
+    :param options: how data is compared
+    :param log: what has been compared so far
+    :param snapshot: the name of this connection's snapshot, by which workers share it
     """
 
     conn: Connection
@@ -27,11 +32,20 @@ class Context:
     limit: int = 10
     lock_timeout: int = 500
     avoid: frozenset[tuple[str | None, ...]] = frozenset()
+    options: Options = field(default_factory=Options)
+    log: Log = field(default_factory=Log.temporary)
+    snapshot: str | None = None
 
     @property
     def mapping(self) -> Mapping:
         """The mapping."""
         return self.stored.mapping
+
+    @property
+    def physical(self) -> Mapping:
+        """The mapping with its legacy table under the name that this has in this phase."""
+        legacy = replace(self.mapping.legacy, name=self.physical_name)
+        return replace(self.mapping, legacy=legacy)
 
     @property
     def is_cutover(self) -> bool:

@@ -6,6 +6,7 @@ Three verdicts only: what could not be tried is "not run", and never counts as p
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -105,11 +106,20 @@ def does_not_hold(
     return Result(check, Status.DOES_NOT_HOLD, summary, findings, count, **more)
 
 
+def _together(results: Iterable[Result]) -> Status:
+    statuses = {result.status for result in results}
+    for status in (Status.DOES_NOT_HOLD, Status.NOT_RUN):
+        if status in statuses:
+            return status
+    return Status.HOLDS
+
+
 @dataclass(frozen=True)
 class MappingReport:
     """The results for one mapping; the names are quoted SQL."""
 
     name: str
+    fingerprint: str
     phase: str
     form: str
     legacy: str
@@ -117,10 +127,16 @@ class MappingReport:
     target: str
     results: tuple[Result, ...]
 
+    @property
+    def verdict(self) -> Status:
+        """What the checks say together: one that fails outweighs one that was not made."""
+        return _together(self.results)
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {
             "name": self.name,
+            "fingerprint": self.fingerprint,
             "phase": self.phase,
             "form": self.form,
             "legacy": self.legacy,
@@ -149,10 +165,9 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0: all of it holds; 1: something does not; 2: something could not be checked."""
-        statuses = {result.status for result in self.results}
-        if Status.DOES_NOT_HOLD in statuses:
-            return 1
-        return 2 if Status.NOT_RUN in statuses else 0
+        return {Status.HOLDS: 0, Status.DOES_NOT_HOLD: 1, Status.NOT_RUN: 2}[
+            _together(self.results)
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

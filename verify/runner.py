@@ -17,11 +17,16 @@ from compat import state
 from compat.connection import SETTINGS, Connection
 from compat.errors import CompatError, StateError
 from compat.names import literal
+from compat.run import usage
 from compat.state import Stored
-from verify.checks import contents, counts, structure
+from verify.checks import contents, counts, integrity, losses, structure
+from verify.compare import log as logs
+from verify.compare.log import Log
 from verify.context import Context, Disturbed
+from verify.options import Options
 from verify.probes import check as probes
-from verify.report import Finding, MappingReport, Report, Result, does_not_hold, holds, not_run
+from verify.refusals import raise_if_lost, refused
+from verify.report import MappingReport, Report, Result, holds, not_run
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ CHECKS = (
     Check(structure.NAME, structure.check, shares_snapshot=False),
     Check(counts.NAME, counts.check, shares_snapshot=True),
     Check(contents.NAME, contents.check, shares_snapshot=True),
+    Check(integrity.NAME, integrity.check, shares_snapshot=True),
+    Check(losses.NAME, losses.check, shares_snapshot=True),
     Check(probes.NAME, probes.check, shares_snapshot=False),
 )
 NAMES = tuple(check.name for check in CHECKS)
@@ -50,7 +57,8 @@ _ATTEMPTS = 8
 # A reader waits for no more than an exclusive lock, which a cutover holds for milliseconds.
 _READ_LOCK_TIMEOUT = "5s"
 
-_SETTINGS = SETTINGS | {"lock_timeout": _READ_LOCK_TIMEOUT}
+# After a cutover some probes write to the retired table, to see what it answers; it is rolled back.
+_SETTINGS = SETTINGS | {"lock_timeout": _READ_LOCK_TIMEOUT, "compat.late_writes": "on"}
 
 
 def run(
@@ -61,6 +69,8 @@ def run(
     limit: int = 10,
     lock_timeout: int = 500,
     on_start: Callable[[str, str], None] | None = None,
+    record: Callable[[MappingReport], None] | None = None,
+    options: Options | None = None,
 ) -> Report:
     """Return what the checks say of the stored mappings; the database is left as it was.
 
@@ -70,6 +80,9 @@ def run(
     :param limit: how many differing rows are shown for each mapping
     :param lock_timeout: milliseconds that a probe waits for a row of a live application
     :param on_start: called with the names of mapping and check before each one
+    :param record: called with the report of each mapping as soon as there is one, to write it to
+        the database; without it nothing is written at all
+    :param options: how data is compared
     :raises StateError: nothing is stored, or nothing of a name that was asked for
     :raises CompatError: an unknown check, or a transaction is open
     :raises psycopg.Error: the stored mappings may not be read, or the connection was lost
@@ -80,9 +93,19 @@ def run(
             "a transaction is open on this connection",
             "commit or roll back first: the checks need snapshots of their own",
         )
+    options = options or Options()
     reports = []
-    for name in _wanted_mappings(conn, mappings):
-        reports.append(_Mapping(conn, name, limit, lock_timeout, on_start).report(wanted))
+    chosen = _wanted_mappings(conn, mappings)
+    options.rules.check_used(stored.mapping for stored in chosen)
+    with logs.opened(options.resume) as log:
+        for name in (stored.mapping.name for stored in chosen):
+            work = _Mapping(conn, name, limit, lock_timeout, on_start, options, log)
+            if record is None:
+                reports.append(work.report(wanted))
+                continue
+            with usage.apart(conn, name):
+                reports.append(work.report(wanted))
+            record(reports[-1])
     return Report(tuple(reports))
 
 
@@ -96,23 +119,23 @@ def _wanted_checks(names: Iterable[str]) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if check.name in asked)
 
 
-def _wanted_mappings(conn: Connection, names: Iterable[str] | None) -> list[str]:
+def _wanted_mappings(conn: Connection, names: Iterable[str] | None) -> list[Stored]:
     with conn.transaction():
-        stored = [item.mapping.name for item in state.load_all(conn)]
+        stored = {item.mapping.name: item for item in state.load_all(conn)}
     if not stored:
         raise StateError(
             "no mapping is stored in this database",
             "expand one first (compat expand, or the revision that does it), or check the URL",
         )
     if names is None:
-        return stored
+        return list(stored.values())
     asked = list(dict.fromkeys(names))
     for name in asked:
         if name not in stored:
             raise StateError(
                 f"no mapping called {name!r} in this database (there: {', '.join(stored)})"
             )
-    return asked
+    return [stored[name] for name in asked]
 
 
 class _PhaseChanged(Exception):
@@ -128,6 +151,8 @@ class _Mapping:
     limit: int
     lock_timeout: int
     on_start: Callable[[str, str], None] | None
+    options: Options
+    log: Log
 
     def report(self, wanted: tuple[Check, ...]) -> MappingReport:
         """Return the results of all checks."""
@@ -143,6 +168,7 @@ class _Mapping:
         mapping = stored.mapping
         return MappingReport(
             mapping.name,
+            stored.fingerprint,
             stored.phase,
             mapping.chosen_form,
             stored.legacy_sql,
@@ -176,9 +202,13 @@ class _Mapping:
         """
         for turn in range(20):
             stored = self._load()
-            context = Context(self.conn, stored, self.limit, self.lock_timeout, avoid)
+            context = Context(
+                self.conn, stored, self.limit, self.lock_timeout, avoid, self.options, self.log
+            )
             try:
                 with self._snapshot(stored, access, may_be_missing=turn > 2):
+                    if access == "READ ONLY":
+                        context = replace(context, snapshot=_exported(self.conn))
                     return stored, {check.name: self._one(check, context) for check in checks}
             except _PhaseChanged:
                 continue
@@ -205,7 +235,7 @@ class _Mapping:
                 with self.conn.transaction():  # none of this takes the snapshot
                     self.conn.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             except psycopg.Error as error:
-                _raise_if_lost(error)
+                raise_if_lost(error)
                 if isinstance(error, psycopg.errors.UndefinedTable) and not may_be_missing:
                     raise _PhaseChanged from error
                 # Whatever is missing or may not be read, the checks will say.
@@ -223,32 +253,12 @@ class _Mapping:
             with self.conn.transaction(force_rollback=True):
                 result = check.function(context)
         except psycopg.Error as error:
-            result = _refused(check.name, error)
+            result = refused(check.name, error)
         return replace(result, seconds=time.monotonic() - started)
 
 
-def _raise_if_lost(error: psycopg.Error) -> None:
-    """Raise what means that there is no connection any more (57014 is a cancelled statement)."""
-    sqlstate = error.sqlstate
-    if sqlstate is None or (sqlstate[:2] in ("08", "57") and sqlstate != "57014"):
-        raise error
-
-
-def _refused(check: str, error: psycopg.Error) -> Result:
-    """Return what an error of the database means for a check."""
-    _raise_if_lost(error)
-    message = (error.diag.message_primary or str(error)).strip()
-    match error:
-        case psycopg.errors.InsufficientPrivilege() | psycopg.errors.ReadOnlySqlTransaction():
-            return not_run(check, message)
-        case psycopg.errors.LockNotAvailable():
-            return not_run(check, f"locked: {message}")
-        case psycopg.errors.QueryCanceled():
-            return not_run(check, message)
-    if error.sqlstate is not None and error.sqlstate[:2] in ("53", "40", "55", "58", "XX", "25"):
-        return not_run(check, f"{message} (SQLSTATE {error.sqlstate})")
-    # A relation, column or function is gone, or reading a row raises: clients meet the same.
-    finding = Finding(
-        "error", error.diag.context or check, f"{message} (SQLSTATE {error.sqlstate})"
-    )
-    return does_not_hold(check, f"{message} (SQLSTATE {error.sqlstate})", (finding,))
+def _exported(conn: Connection) -> str:
+    """Return the name by which other connections share this one's snapshot."""
+    row = conn.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+    assert row is not None
+    return str(row[0])

@@ -1,14 +1,14 @@
-"""The command line `compat`: draft, plan, expand, copy, cutover, rollback, contract, status, demo.
+"""The command line `compat`: its commands, one file for each kind.
 
 Whatever changes a database needs --execute.
 """
 
 from __future__ import annotations
 
-from compat.cli import copy, demo, plan, status, steps
+from compat.cli import copy, demo, move, plan, status, steps, usage
 from compat.cli.app import app
 
-__all__ = ["app", "copy", "demo", "main", "plan", "status", "steps"]
+__all__ = ["app", "copy", "demo", "main", "move", "plan", "status", "steps", "usage"]
 
 
 def main() -> None:

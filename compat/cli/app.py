@@ -5,6 +5,8 @@ Options that several commands take are defined once, so that they mean the same 
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,8 @@ from typer.core import TyperGroup
 
 from compat import state
 from compat.connection import Connection
-from compat.console import err
+from compat.console import err, reporting_errors
+from compat.log import writing_to
 from compat.mapping import Mapping, load
 
 
@@ -21,7 +24,7 @@ class InOrderOfUse(TyperGroup):
     """Lists the commands in the order in which a migration needs them."""
 
     before = ("draft", "plan", "schema", "expand", "unexpand", "copy")
-    after = ("cutover", "rollback", "contract", "status")
+    after = ("cutover", "rollback", "usage", "contract", "move", "unmove", "status")
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands: those of the order first."""
@@ -38,6 +41,49 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Replace a PostgreSQL table while unmodified applications go on reading and writing it.",
 )
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            envvar="COMPAT_LOG",
+            metavar="FILE",
+            help="Append what happens to this file, as JSON lines; - is standard error.",
+        ),
+    ] = None,
+) -> None:
+    """Open the log before the command, and close it after."""
+    with reporting_errors():
+        context.with_resource(writing_to(log))
+
+
+def duration(text: str | timedelta) -> timedelta:
+    """Return the time that a user means: 90, 30s, 15m, 2h, 1d, 1h30m, 100ms; a default as it is.
+
+    :raises typer.BadParameter: it cannot be read, or is too long
+    """
+    if isinstance(text, timedelta):
+        return text
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|$)", text)
+    if not parts or "".join(map("".join, parts)) != text:
+        raise typer.BadParameter(f"{text!r} is no time; write 30s, 15m, 2h or 1d")
+    try:
+        return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too long") from None
+
+
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "": timedelta(seconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 Url = Annotated[
     str | None,

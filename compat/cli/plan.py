@@ -5,6 +5,7 @@ Only reads arguments and prints; the work is in compat.run.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +36,10 @@ def draft(
         Path | None, typer.Option("--output", "-o", help="File to write: .py or .json.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Overwrite the file.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(help="URL of the legacy table's database, for a move between two databases."),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -44,8 +49,13 @@ def draft(
 
     Example: `compat draft order_line_items -o mapping.py`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="draft") as conn:
-        result = run_draft(conn, table, target, name)
+    with (
+        reporting_errors(),
+        user_errors(),
+        connect(url, purpose="draft") as conn,
+        connect(source, purpose="draft") if source else nullcontext() as other,
+    ):
+        result = run_draft(conn, table, target, name, other)
         text = result.source
         if as_json or (output is not None and output.suffix == ".json"):
             if result.mapping is None:
@@ -131,7 +141,10 @@ def _print_plan(plan: Plan) -> None:
     if plan.dependents:
         dependents = table_of("what else hangs on the table", "kind", "name", "what happens")
         for dependent in plan.dependents:
-            dependents.add_row(dependent.kind, escape(dependent.name), dependent.what_happens)
+            what = dependent.what_happens
+            if dependent.verdict != "fine":
+                what = f"{dependent.verdict}: {what}; fix: {dependent.fix}"
+            dependents.add_row(dependent.kind, escape(dependent.name), escape(what))
         tables.append(dependents)
     steps_table = table_of("steps", "step", "what it does")
     for step, what in plan.steps:

@@ -5,6 +5,8 @@ Only reads arguments and prints; the work is in compat.run.status.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -13,13 +15,18 @@ from rich.markup import escape
 from compat.cli.app import AsJson, Url, app, table_of
 from compat.connection import connect, user_errors
 from compat.console import DOES_NOT_HOLD, out, print_json, reporting_errors
-from compat.run.status import Status
+from compat.errors import CompatError
+from compat.run.status import Event, Status
+from compat.run.status import history as run_history
 from compat.run.status import status as run_status
 
 
 @app.command()
 def status(
     name: Annotated[str | None, typer.Argument(help="Only this mapping.")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="What was done to this mapping so far, instead.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -28,6 +35,11 @@ def status(
     Example: `compat status`
     """
     with reporting_errors(), user_errors(), connect(url, purpose="status") as conn:
+        if history:
+            if name is None:
+                raise CompatError("the history of which mapping?", "compat status NAME --history")
+            _print_history(run_history(conn, name), as_json)
+            return
         result = run_status(conn, name)
     if as_json:
         print_json(result)
@@ -55,3 +67,30 @@ def _print_status(statuses: tuple[Status, ...]) -> None:
     for item in statuses:
         for problem in item.problems:
             out.print(f"[bold red]{escape(item.mapping)}:[/] {escape(problem)}")
+        for remark in _remarks(item):
+            out.print(f"{item.mapping}: {remark}", markup=False)
+
+
+def _remarks(item: Status) -> Iterator[str]:
+    if item.rejects:
+        yield f"{item.rejects:,} rejected rows (compat retry-rejects {item.mapping} lists them)"
+    if item.not_validated:
+        yield f"not validated (VALIDATE CONSTRAINT does it): {', '.join(item.not_validated)}"
+    if item.twins:
+        yield f"foreign keys to the target, validated at contract: {', '.join(item.twins)}"
+    if item.verified is not None:
+        age = timedelta(seconds=round(item.verified.age.total_seconds()))
+        yield f"verified {age} ago, {', '.join(item.verified.checks)}: {item.verified.verdict}"
+    for holder in item.held_up_by:
+        yield f"held up by {holder}"
+
+
+def _print_history(events: tuple[Event, ...], as_json: bool) -> None:
+    if as_json:
+        print_json(events)
+        return
+    table = table_of("", "when", "step", "detail")
+    for item in events:
+        detail = ", ".join(f"{key} {value}" for key, value in item.detail.items())
+        table.add_row(f"{item.at:%Y-%m-%d %H:%M:%S}", escape(item.step), escape(detail))
+    out.print(table)

@@ -6,7 +6,12 @@ Each is one transaction; without --execute it is only printed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.markup import escape
 
 from compat.cli.app import (
     AsJson,
@@ -17,13 +22,18 @@ from compat.cli.app import (
     Source,
     Url,
     app,
+    duration,
     find_mapping,
     say_retry,
 )
 from compat.connection import Connection, connect, user_errors
-from compat.console import out, print_json, reporting_errors
+from compat.console import DOES_NOT_HOLD, out, print_json, reporting_errors
 from compat.run import steps
+from compat.run.preflight import CutoverRefused, Demands, Finding, preflight, refusals
 from compat.run.retry import LockPolicy
+from compat.run.usage import StillUsed, Unused, Use, observe
+from compat.run.verifications import FRESH
+from compat.state import Stored
 
 
 @app.command()
@@ -55,17 +65,6 @@ def expand(
 
 @app.command()
 def unexpand(
-    name: Name, execute: Execute = False, as_json: AsJson = False, url: Url = None
-) -> None:
-    """Take an expand back: stop the sync, drop the standby view, forget the mapping.
-
-    Example: `compat unexpand order_line_items --execute`
-    """
-    _short_step("unexpand", steps.unexpand, name, url, LockPolicy() if execute else None, as_json)
-
-
-@app.command()
-def cutover(
     name: Name,
     execute: Execute = False,
     lock_timeout: LockTimeout = LockPolicy.timeout_ms,
@@ -73,12 +72,65 @@ def cutover(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Put the view under the legacy name, in one short transaction.
+    """Take an expand back: stop the sync, drop the standby view, forget the mapping.
 
-    Example: `compat cutover order_line_items --execute`
+    Example: `compat unexpand order_line_items --execute`
     """
     policy = LockPolicy(lock_timeout, max_attempts)
-    _short_step("cutover", steps.cutover, name, url, policy if execute else None, as_json)
+    _short_step("unexpand", steps.unexpand, name, url, policy if execute else None, as_json)
+
+
+@app.command()
+def cutover(
+    name: Name,
+    execute: Execute = False,
+    verified_within: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="TIME",
+            show_default="24h",
+            help="How old the last green compat-verify may be.",
+        ),
+    ] = FRESH,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Insist, though it was not verified.")
+    ] = False,
+    max_transaction_age: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="TIME",
+            show_default="30s",
+            help="How long a transaction with a lock on the tables may have been open.",
+        ),
+    ] = Demands.max_transaction_age,
+    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
+    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Put the view under the legacy name, in one short transaction.
+
+    Refuses with a list of everything that stands against it, which the dry run shows too (exit
+    code 1).
+
+    Example: `compat cutover order_line_items --verified-within 2h --execute`
+    """
+    demands = Demands(None if unverified else verified_within, max_transaction_age)
+    policy = LockPolicy(lock_timeout, max_attempts)
+    with reporting_errors(), user_errors(), connect(url, purpose="cutover") as conn:
+        if not execute:
+            stored = steps.startable(conn, "cutover", name)
+            findings = preflight(conn, stored, demands) if stored else ()
+            _would(replace(_preview("cutover", name, stored), findings=findings), as_json)
+            return
+        try:
+            _done(steps.cutover(conn, name, policy, say_retry, demands), as_json)
+        except CutoverRefused as refused:
+            if as_json:
+                print_json(Preview("cutover", name, (), refused.findings))
+            raise
 
 
 @app.command()
@@ -102,6 +154,24 @@ def rollback(
 def contract(
     name: Name,
     execute: Execute = False,
+    unused_for: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="TIME",
+            show_default="24h",
+            help="How long nobody may have been seen to use the view.",
+        ),
+    ] = Unused.for_,
+    watch: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration, metavar="TIME", show_default="2s", help="How long to look now."
+        ),
+    ] = Unused.watch,
+    force: Annotated[
+        bool, typer.Option("--force", help="Insist; says who was seen, and may break.")
+    ] = False,
     lock_timeout: LockTimeout = LockPolicy.timeout_ms,
     max_attempts: MaxAttempts = LockPolicy.max_attempts,
     as_json: AsJson = False,
@@ -109,19 +179,48 @@ def contract(
 ) -> None:
     """Drop the view, the sync and the retired table: the end of the migration.
 
+    Refuses while somebody uses the view, as far as there is evidence; see `compat usage`.
+
     Example: `compat contract order_line_items --execute`
     """
+    unused = Unused(unused_for, watch, force)
     policy = LockPolicy(lock_timeout, max_attempts)
-    _short_step("contract", steps.contract, name, url, policy if execute else None, as_json)
+    with reporting_errors(), user_errors(), connect(url, purpose="contract") as conn:
+        if not execute:
+            preview = _preview("contract", name, steps.startable(conn, "contract", name))
+            if preview.statements:
+                usage = observe(conn, name, watch, remember=False)
+                preview = replace(preview, users=usage.within(unused_for), notes=usage.notes)
+            _would(preview, as_json)
+            return
+        try:
+            _done(steps.contract(conn, name, policy, say_retry, unused), as_json)
+        except StillUsed as refused:
+            if as_json:
+                print_json(Preview("contract", name, (), (), refused.users, refused.notes))
+            raise
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a step would run: nothing when it was done already."""
+    """What a step would run: nothing when it was done already, or is refused.
+
+    :param findings: what stands against a cutover
+    :param users: who was seen to use a view that is to go
+    :param notes: how far the evidence for that reaches
+    """
 
     step: str
     mapping: str
     statements: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    users: tuple[Use, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_refused(self) -> bool:
+        """True when the step would refuse."""
+        return bool(refusals(self.findings) or self.users)
 
 
 def _short_step(
@@ -135,14 +234,14 @@ def _short_step(
     """Run a step under a policy, or say what it would do when there is none."""
     with reporting_errors(), user_errors(), connect(url, purpose=step) as conn:
         if policy is None:
-            _would(_preview(conn, step, name), as_json)
+            _would(_preview(step, name, steps.startable(conn, step, name)), as_json)
         else:
             _done(run(conn, name, policy, say_retry), as_json)
 
 
-def _preview(conn: Connection, step: steps.Step, name: str) -> Preview:
-    value = steps.startable(conn, step, name)
-    return Preview(step, name, () if value is None else tuple(steps.statements(step, value)))
+def _preview(step: steps.Step, name: str, stored: Stored | None) -> Preview:
+    statements = () if stored is None else tuple(steps.statements(step, stored.mapping))
+    return Preview(step, name, statements)
 
 
 def _would(preview: Preview, as_json: bool) -> None:
@@ -154,13 +253,30 @@ def _would(preview: Preview, as_json: bool) -> None:
         out.print(f"would {preview.step} {preview.mapping}, in one transaction:\n", markup=False)
         for statement in preview.statements:
             out.print(statement + ";", markup=False)
+        _print_against(preview)
         out.print("\nnothing was changed; add --execute to do it")
+    if preview.is_refused:
+        raise SystemExit(DOES_NOT_HOLD)
+
+
+def _print_against(preview: Preview) -> None:
+    for finding in preview.findings:
+        style = "bold red" if finding.severity == "refusal" else "yellow"
+        out.print(f"\n[{style}]{finding.severity}:[/] {escape(finding.text)}")
+        out.print(f"  fix: {finding.fix}", markup=False)
+    if preview.users:
+        out.print("\n[bold red]refusal:[/] the view is still used:")
+    for use in preview.users:
+        out.print(f"  {use.text}", markup=False)
+    for note in preview.notes:
+        out.print(f"note: {note}", markup=False)
 
 
 def _done(outcome: steps.Outcome, as_json: bool) -> None:
     if as_json:
         print_json(outcome)
-    elif not outcome.changed:
+        return
+    if not outcome.changed:
         out.print(f"{outcome.mapping}: {outcome.step} was done already", markup=False)
     else:
         tries = "" if outcome.attempts == 1 else f" in {outcome.attempts} attempts"
@@ -168,3 +284,5 @@ def _done(outcome: steps.Outcome, as_json: bool) -> None:
             f"{outcome.mapping}: {outcome.step} done in {outcome.seconds * 1000:.0f} ms{tries}",
             markup=False,
         )
+    for note in outcome.notes:
+        out.print(f"  note: {note}", markup=False)

@@ -8,10 +8,11 @@ So the copy never waits for a writer, which rules out deadlocks between the two.
 from __future__ import annotations
 
 import re
+from itertools import count
 
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
 from compat.mapping import Mapping
-from compat.names import idents, literal
+from compat.names import ident, idents, literal
 from compat.rules import Row
 
 LEGACY = Row("l")
@@ -52,9 +53,18 @@ def batch(mapping: Mapping, where: str | None = None) -> str:
     conditions = [_after(mapping), _upto(mapping)]
     if where is not None:
         conditions.append(LEGACY.evaluate(where))
+    conditions.append(_still_there(mapping))
     keys = ", ".join(key_columns(mapping))
     tail = f"ORDER BY {keys} LIMIT {_parameter('size')} FOR SHARE OF l SKIP LOCKED"
-    return _insert(mapping, " AND ".join(conditions), tail)
+    return _insert(mapping, " AND ".join(conditions), tail, source=_found(mapping))
+
+
+def condition(mapping: Mapping, where: str) -> str:
+    """Return a query that reads no row, and fails where the SQL is no condition over the columns.
+
+    :param where: SQL over the bare legacy columns
+    """
+    return f"SELECT FROM {mapping.legacy.sql} AS l WHERE {LEGACY.evaluate(where)} LIMIT 0"
 
 
 def sweep(mapping: Mapping) -> str:
@@ -82,8 +92,8 @@ def next_key(mapping: Mapping, where: str | None = None) -> str:
     if where is not None:
         conditions.append(LEGACY.evaluate(where))
     return _for_driver(
-        f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l\n"
-        f"WHERE {' AND '.join(conditions)}\n"
+        f"SELECT {_key_text(mapping)} FROM {_found(mapping)}\n"
+        f"WHERE {' AND '.join([*conditions, _still_there(mapping)])}\n"
         f"ORDER BY {', '.join(key_columns(mapping))} LIMIT 1 FOR SHARE OF l SKIP LOCKED"
     )
 
@@ -200,12 +210,13 @@ def key_columns(mapping: Mapping) -> list[str]:
     return [LEGACY.column(lens.legacy.name) for lens in mapping.key]
 
 
-def _insert(mapping: Mapping, condition: str, tail: str) -> str:
+def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = None) -> str:
+    source = source or f"{mapping.legacy.sql} AS l"
     columns, values = columns_and_values(mapping.writes(LEGACY))
     descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
         "WITH seen AS MATERIALIZED (\n"
-        f"    SELECT l.* FROM {mapping.legacy.sql} AS l\n"
+        f"    SELECT l.* FROM {source}\n"
         f"    WHERE {condition}\n"
         f"    {tail}\n"
         "), copied AS (\n"
@@ -216,6 +227,35 @@ def _insert(mapping: Mapping, condition: str, tail: str) -> str:
         "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
         f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
     )
+
+
+def _found(mapping: Mapping) -> str:
+    """Return the legacy rows (alias l), each with the key under which it was found (alias found).
+
+    OFFSET makes it a subquery of its own, which keeps what it gave when PostgreSQL looks again at
+    a row that somebody has changed before the lock was had.
+    """
+    keys = ", ".join(key_columns(mapping))
+    return (
+        f"{mapping.legacy.sql} AS l "
+        f"CROSS JOIN LATERAL (SELECT {keys} OFFSET 0) AS found ({idents(_found_names(mapping))})"
+    )
+
+
+def _still_there(mapping: Mapping) -> str:
+    """Return the condition that a row has not moved to a higher key before its lock was had.
+
+    As the last of its batch such a row would take along all rows between; its own sync trigger has
+    brought it over.
+    """
+    found = ", ".join(f"found.{ident(name)}" for name in _found_names(mapping))
+    return f"ROW({', '.join(key_columns(mapping))}) <= ROW({found})"
+
+
+def _found_names(mapping: Mapping) -> list[str]:
+    """Return names that a user's expression over the legacy columns does not mean."""
+    free = (name for n in count(1) if (name := f"key{n}") not in mapping.legacy.column_names)
+    return [name for name, _ in zip(free, mapping.key, strict=False)]
 
 
 def _absent(mapping: Mapping) -> str:

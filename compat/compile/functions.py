@@ -6,6 +6,8 @@ table's schema where that is safe), static SQL, no exception block, callable by 
 
 from __future__ import annotations
 
+import re
+
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, literal, regclass
 from compat.rules import NEW, OLD, Row
@@ -13,6 +15,17 @@ from compat.tables import Table
 
 TARGET = Row("t")
 """The target table, as every generated statement aliases it."""
+
+_DEFINITION = re.compile(
+    r"CREATE OR REPLACE FUNCTION (?P<name>.+?)\(\) RETURNS trigger\n.*?"
+    r"AS (?P<tag>\$compat\d*\$)(?P<body>.*)(?P=tag)$",
+    re.DOTALL,
+)
+_TRIGGER = re.compile(
+    r'CREATE TRIGGER "(?P<name>[^"]+)" .*?\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
+    r".*?EXECUTE FUNCTION (?P<function>.+?)\(\)",
+    re.DOTALL,
+)
 
 
 def trigger_function(mapping: Mapping, purpose: str, body: str, owner_of: Table) -> list[str]:
@@ -70,3 +83,15 @@ def assignments_of_update(mapping: Mapping, *, converted: bool = True) -> str:
 def columns_and_values(written: dict[str, str]) -> tuple[str, str]:
     """Return the column list and the value list of an INSERT."""
     return ", ".join(ident(name) for name in written), ",\n        ".join(written.values())
+
+
+def bodies(statements: list[str]) -> dict[str, str]:
+    """Return, by quoted name, the body of each trigger function that these statements define."""
+    found = map(_DEFINITION.match, statements)
+    return {match["name"]: match["body"] for match in found if match}
+
+
+def triggers(statements: list[str]) -> list[tuple[str, str, str]]:
+    """Return name, quoted table and function of each trigger that these statements make."""
+    found = map(_TRIGGER.search, statements)  # may stand inside a DO block
+    return [(match["name"], match["table"], match["function"]) for match in found if match]

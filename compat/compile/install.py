@@ -13,11 +13,13 @@ from compat.names import literal
 
 _FILES = (
     "state",  # first: what the others are made of
+    "evidence",
     "values",
     "refusals",
     "looks",
     "ownership",
     "foreign_keys",
+    "move",
 )
 
 

@@ -7,7 +7,7 @@ then only renames, so that its locks are held for milliseconds.
 from __future__ import annotations
 
 from compat import sqltypes
-from compat.compile import sync, view
+from compat.compile import retired, sync, view
 from compat.compile.functions import TARGET
 from compat.mapping import Mapping
 from compat.names import ident, idents, literal, qualified, regclass
@@ -26,9 +26,12 @@ def register(mapping: Mapping) -> list[str]:
 
 
 def unregister(mapping: Mapping) -> list[str]:
-    """Return the statements that forget the mapping."""
+    """Return the statements that forget the mapping, its rejects, and give back its indexes."""
+    name = literal(mapping.name)
     return [
-        f"DELETE FROM compat.mapping WHERE name = {literal(mapping.name)}",
+        f"SELECT compat.build_deferred_indexes({name})",
+        f"DELETE FROM compat.reject WHERE mapping = {name}",
+        f"DELETE FROM compat.mapping WHERE name = {name}",
         _event(mapping, "unexpand"),
     ]
 
@@ -70,23 +73,26 @@ def drop_compat_view(mapping: Mapping) -> list[str]:
 def cutover(mapping: Mapping) -> list[str]:
     """Return the statements that put the view under the legacy name, in one transaction.
 
-    Locks are taken in the order in which writers take them: legacy, then target. A session whose
+    Locks are taken in the order in which writers take them: what references the legacy table, whose
+    foreign keys look at it next; legacy; target. A session whose
     plan is from before a rollback takes view, then target, until it finds its plan outdated.
     """
     legacy = mapping.legacy
-    retired = _retired(mapping)
     return [
         _require_copied(mapping),
+        _lock_referencing(legacy, "SHARE ROW EXCLUSIVE"),
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
+        "SELECT compat.hurry()",
         f"LOCK TABLE {mapping.standby} IN ACCESS EXCLUSIVE MODE",  # and, beneath it, the target
         *sync.detach_forward(mapping),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
-        view.wear_looks_of(legacy.schema, legacy.name, retired),
+        view.wear_looks_of(legacy.schema, legacy.name, _retired(mapping)),
         *_own_sequences(mapping, legacy.sql, use=True),
         *sync.attach_reverse(mapping),
+        retired.guard(mapping),
         f"SELECT compat.add_foreign_key_twins({literal(mapping.name)}, "
-        f"{_regclass(retired)}, {_column_arrays(mapping)[0]}, "
+        f"{_regclass(_retired(mapping))}, {_column_arrays(mapping)[0]}, "
         f"{_regclass(mapping.target)}, {_column_arrays(mapping)[1]})",
         _set_phase(mapping, "cutover"),
         _event(mapping, "cutover"),
@@ -98,11 +104,14 @@ def uncutover(mapping: Mapping) -> list[str]:
     legacy = mapping.legacy
     return [
         _require_phase(mapping, "cutover"),
+        _lock_referencing(_retired(mapping), "ACCESS EXCLUSIVE"),
         # Locks the view and, beneath it, the target, as the view's writers do.
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
+        "SELECT compat.hurry()",
         f"LOCK TABLE {mapping.retired} IN ACCESS EXCLUSIVE MODE",
         f"SELECT compat.drop_foreign_key_twins({literal(mapping.name)})",
         *sync.detach_reverse(mapping),
+        retired.unguard(mapping),
         f"ALTER VIEW {legacy.sql} RENAME TO {ident(mapping.standby_name)}",
         f"ALTER TABLE {mapping.retired} RENAME TO {ident(legacy.name)}",
         view.wear_looks_of(legacy.schema, legacy.name, _standby(mapping)),
@@ -140,7 +149,6 @@ def contract(mapping: Mapping) -> list[str]:
 def uncontract(mapping: Mapping) -> list[str]:
     """Return the statements that bring view and retired table back, filled from the target."""
     legacy, name = mapping.legacy, literal(mapping.name)
-    retired = _retired(mapping)
     readable = [lens for lens in mapping.lenses if lens.legacy.generated is None]
     columns = idents([lens.legacy.name for lens in readable])
     reads = ", ".join(lens.read(TARGET) for lens in readable)
@@ -167,14 +175,27 @@ def uncontract(mapping: Mapping) -> list[str]:
         *sync.detach_forward(mapping),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
-        view.wear_looks_of(legacy.schema, legacy.name, retired),
+        view.wear_looks_of(legacy.schema, legacy.name, _retired(mapping)),
         *_own_sequences(mapping, legacy.sql, use=True),
         *sync.attach_reverse(mapping),
-        f"SELECT compat.reattach_foreign_keys({name}, {_regclass(retired)}, {legacy_columns}, "
-        f"{_regclass(mapping.target)}, {target_columns})",
+        retired.guard(mapping),
+        f"SELECT compat.reattach_foreign_keys({name}, {_regclass(_retired(mapping))}, "
+        f"{legacy_columns}, {_regclass(mapping.target)}, {target_columns})",
         _set_phase(mapping, "cutover"),
         _event(mapping, "uncontract"),
     ]
+
+
+def foreign_key_twin(mapping: Mapping, constraint: int) -> str:
+    """Return the query for the definition of a foreign key's twin, which raises where none can be.
+
+    :param constraint: oid of a foreign key that references the legacy table
+    """
+    legacy_columns, target_columns = _column_arrays(mapping)
+    return (
+        f"SELECT compat.foreign_key_definition({constraint}, {_regclass(mapping.target)}, "
+        f"{legacy_columns}, {target_columns})"
+    )
 
 
 def create_table(table: Table, name: str) -> list[str]:
@@ -284,6 +305,10 @@ def _named(table: Table, name: str) -> Table:
 
 def _regclass(table: Table) -> str:
     return regclass(table.schema, table.name)
+
+
+def _lock_referencing(table: Table, mode: str) -> str:
+    return f"SELECT compat.lock_referencing({_regclass(table)}, {literal(mode)})"
 
 
 def _require_phase(mapping: Mapping, *phases: str) -> str:

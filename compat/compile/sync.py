@@ -1,27 +1,37 @@
 """Sync triggers: what one side accepts, the other receives in the same transaction.
 
 Forward (legacy → target) while rows are copied, reverse (target → retired legacy) after cutover;
-never both at once, so that nothing echoes.
+never both at once, so that nothing echoes. A trigger says which row was written; what the row holds
+is read again: other triggers, or functions that the statement calls, may have changed it since.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from compat import sqltypes
 from compat.compile.functions import (
+    TARGET,
     assignments_of_update,
-    columns_and_values,
     drop_function,
     same_target_row,
     trigger_function,
 )
 from compat.mapping import Mapping
-from compat.names import ident, idents
+from compat.names import dollar_quote, ident, idents, regclass
 from compat.rules import NEW, OLD, Constant, Lens, Row
+from compat.tables import Table
 
-# Triggers of one event fire in the order of their names. Ours must be the first: a later trigger
-# that changes the row again would otherwise be overtaken by our older NEW.
+# Triggers of one event fire in the order of their names. Ours must be the first: what a later
+# trigger writes elsewhere may need the row on the other side.
 _PREFIX = "00_compat"
 _RETIRED = Row("r")
+_SOURCE = Row("s")
+_INSERTED = Row("inserted")
+_CURRENT = Row("n")
+
+_Purpose = Literal["sync", "reverse"]
 
 EARLY_WRITES = f"{_PREFIX}_early_writes"
 """The trigger on the target that refuses whatever is neither sync nor copy, before cutover."""
@@ -37,7 +47,8 @@ def create_forward(mapping: Mapping) -> list[str]:
 
 def attach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that put the existing function on the legacy table again."""
-    return [*_triggers(mapping, "sync", mapping.legacy.sql), _refuse_early_writes(mapping)]
+    receiver = regclass(mapping.target.schema, mapping.target.name)
+    return [*_triggers(mapping, "sync", mapping.legacy, receiver), _refuse_early_writes(mapping)]
 
 
 def detach_forward(mapping: Mapping) -> list[str]:
@@ -60,7 +71,8 @@ def define_reverse(mapping: Mapping) -> list[str]:
 
 def attach_reverse(mapping: Mapping) -> list[str]:
     """Return the statements that make the target's writes reach the retired legacy table."""
-    return _triggers(mapping, "reverse", mapping.target.sql)
+    receiver = regclass(mapping.legacy.schema, mapping.retired_name)
+    return _triggers(mapping, "reverse", mapping.target, receiver)
 
 
 def detach_reverse(mapping: Mapping) -> list[str]:
@@ -73,14 +85,45 @@ def drop_reverse_function(mapping: Mapping) -> str:
     return drop_function(mapping, "reverse")
 
 
-def _triggers(mapping: Mapping, purpose: str, table: str) -> list[str]:
-    function = mapping.function(purpose)
+def _trigger_names(purpose: _Purpose) -> tuple[str, ...]:
+    """Return the names of the triggers for changes, for new rows, and for TRUNCATE."""
+    return tuple(f"{_PREFIX}_{purpose}{suffix}" for suffix in ("", "_insert", "_truncate"))
+
+
+def _triggers(mapping: Mapping, purpose: _Purpose, source: Table, receiver: str) -> list[str]:
+    call = f"EXECUTE FUNCTION {mapping.function(purpose)}()"
+    changes, inserts, truncates = map(ident, _trigger_names(purpose))
     return [
-        f"CREATE TRIGGER {ident(f'{_PREFIX}_{purpose}')} AFTER INSERT OR UPDATE OR DELETE\n"
-        f"ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()",
-        f"CREATE TRIGGER {ident(f'{_PREFIX}_{purpose}_truncate')} AFTER TRUNCATE\n"
-        f"ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+        f"CREATE TRIGGER {changes} AFTER UPDATE OR DELETE\nON {source.sql} FOR EACH ROW {call}",
+        _insert_trigger(inserts, source, receiver, call),
+        f"CREATE TRIGGER {truncates} AFTER TRUNCATE\nON {source.sql} FOR EACH STATEMENT {call}",
     ]
+
+
+def _insert_trigger(name: str, source: Table, receiver: str, call: str) -> str:
+    """Return the statement that creates the INSERT trigger, once for a statement where it may be.
+
+    Once for a statement is cheaper, but later: after everything else that the statement sets off.
+    Where other tables reference the receiver, that would be too late for rows that a row trigger
+    writes there. Rows that are inserted into a partition by its own name would not set it off.
+    """
+    relation = regclass(source.schema, source.name)
+    body = f"""
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = {relation} AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = {receiver} AND contype = 'f') THEN
+        CREATE TRIGGER {name} AFTER INSERT
+        ON {source.sql} FOR EACH ROW {call};
+    ELSE
+        CREATE TRIGGER {name} AFTER INSERT
+        ON {source.sql} REFERENCING NEW TABLE AS {_INSERTED.name}
+        FOR EACH STATEMENT {call};
+    END IF;
+END
+"""
+    return f"DO {dollar_quote(body)}"
 
 
 def _refuse_early_writes(mapping: Mapping) -> str:
@@ -94,52 +137,49 @@ def _refuse_early_writes(mapping: Mapping) -> str:
     )
 
 
-def _drop_triggers(table: str, purpose: str) -> list[str]:
-    return [
-        f"DROP TRIGGER {ident(f'{_PREFIX}_{purpose}{suffix}')} ON {table}"
-        for suffix in ("", "_truncate")
-    ]
+def _drop_triggers(table: str, purpose: _Purpose) -> list[str]:
+    return [f"DROP TRIGGER {ident(name)} ON {table}" for name in _trigger_names(purpose)]
 
 
 def _forward_body(mapping: Mapping) -> str:
     written = mapping.writes(NEW)
-    columns, values = columns_and_values(written)
     return _body(
-        insert=[
-            f"INSERT INTO {mapping.target.sql} AS t ({columns})",
-            f"VALUES ({values})",
-            _on_conflict(mapping.target_key, tuple(written)),
-        ],
+        mapping.legacy,
+        mapping.legacy.row_key,
+        mapping.legacy.column_names,
+        TARGET,
+        into=f"INSERT INTO {mapping.target.sql} AS t ({idents(tuple(written))})",
+        values=mapping.writes,
+        on_conflict=_on_conflict(mapping.target_key, tuple(written)),
         update=[
             f"UPDATE {mapping.target.sql} AS t SET",
             f"    {assignments_of_update(mapping)}",
-            f"WHERE {same_target_row(mapping, OLD)};",
         ],
-        delete=[f"DELETE FROM {mapping.target.sql} AS t WHERE {same_target_row(mapping, OLD)};"],
-        truncate=[f"DELETE FROM {mapping.target.sql};"],
+        delete=f"DELETE FROM {mapping.target.sql} AS t",
+        same_row=same_target_row(mapping, OLD),
     )
 
 
 def _reverse_body(mapping: Mapping) -> str:
     stored = [lens for lens in mapping.lenses if lens.legacy.generated is None]
-    values = {lens.legacy.name: lens.read(NEW) for lens in stored}
-    columns = idents(tuple(values))
+    columns = tuple(lens.legacy.name for lens in stored)
     same_row = " AND ".join(
         f"{_RETIRED.column(lens.legacy.name)} = {lens.read(OLD)}" for lens in mapping.key
     )
     updated = ",\n    ".join(_reverse_assignment(lens) for lens in stored if _follows(lens))
-    values_sql = ",\n    ".join(values.values())
     return _body(
-        insert=[
-            f"INSERT INTO {mapping.retired} AS r ({columns}) OVERRIDING SYSTEM VALUE",
-            f"VALUES ({values_sql})",
-            _on_conflict(
-                mapping.legacy.row_key, tuple(lens.legacy.name for lens in stored if _follows(lens))
-            ),
-        ],
-        update=[f"UPDATE {mapping.retired} AS r SET", f"    {updated}", f"WHERE {same_row};"],
-        delete=[f"DELETE FROM {mapping.retired} AS r WHERE {same_row};"],
-        truncate=[f"DELETE FROM {mapping.retired};"],
+        mapping.target,
+        mapping.target_key,
+        tuple(dict.fromkeys(name for lens in mapping.lenses for name in lens.rule.reads)),
+        _RETIRED,
+        into=f"INSERT INTO {mapping.retired} AS r ({idents(columns)}) OVERRIDING SYSTEM VALUE",
+        values=lambda row: {lens.legacy.name: lens.read(row) for lens in stored},
+        on_conflict=_on_conflict(
+            mapping.legacy.row_key, tuple(lens.legacy.name for lens in stored if _follows(lens))
+        ),
+        update=[f"UPDATE {mapping.retired} AS r SET", f"    {updated}"],
+        delete=f"DELETE FROM {mapping.retired} AS r",
+        same_row=same_row,
     )
 
 
@@ -160,29 +200,83 @@ def _reverse_assignment(lens: Lens) -> str:
 
 def _on_conflict(key: tuple[str, ...], columns: tuple[str, ...]) -> str:
     assigned = ", ".join(f"{ident(name)} = EXCLUDED.{ident(name)}" for name in columns)
-    return f"ON CONFLICT ({idents(key)}) DO UPDATE SET {assigned};"
+    return f"ON CONFLICT ({idents(key)}) DO UPDATE SET {assigned}"
 
 
-def _body(insert: list[str], update: list[str], delete: list[str], truncate: list[str]) -> str:
-    def block(lines: list[str]) -> str:
-        return "\n".join("        " + line for line in lines)
+def _body(
+    source: Table,
+    key: tuple[str, ...],
+    columns: tuple[str, ...],
+    receiver: Row,
+    *,
+    into: str,
+    values: Callable[[Row], dict[str, str]],
+    on_conflict: str,
+    update: list[str],
+    delete: str,
+    same_row: str,
+) -> str:
+    """Return the body of a sync function.
 
-    return "\n".join(
-        [
-            "BEGIN",
-            "    IF TG_OP = 'UPDATE' THEN",
-            block(update),
-            "        IF NOT FOUND THEN",
-            block(insert),
-            "        END IF;",
-            "    ELSIF TG_OP = 'INSERT' THEN",
-            block(insert),
-            "    ELSIF TG_OP = 'DELETE' THEN",
-            block(delete),
-            "    ELSE",
-            block(truncate),
-            "    END IF;",
-            "    RETURN NULL;",
-            "END",
-        ]
-    )
+    :param source: the table that the triggers are on, `key` its key, `columns` what is read of it
+    :param receiver: the other table, by the alias that it has in what follows
+    :param into: the head of an INSERT into it, and `values` what that takes from a row
+    :param update: an UPDATE of it without WHERE, and `delete` a DELETE
+    :param same_row: the condition that finds the row there that corresponds to OLD
+    """
+
+    def current(row: Row) -> str:
+        # Of this transaction: an older snapshot (REPEATABLE READ) may show another row of that key,
+        # which somebody has deleted since. Everything that it shows has an older xmin than ours.
+        same_key = " AND ".join(f"{_SOURCE.column(name)} = {row.column(name)}" for name in key)
+        ours = f"pg_catalog.age({_SOURCE.name}.xmin) <= 0"
+        return f"FROM {source.sql} AS {_SOURCE.name} WHERE {same_key} AND {ours}"
+
+    # By name: the columns of a partition may stand in another order than those of its table.
+    read_again = [
+        f"SELECT {', '.join(map(_SOURCE.column, columns))}",
+        f"INTO {', '.join(map(NEW.column, columns))}",
+        f"{current(NEW)};",
+    ]
+    # OFFSET 0: one look by the key for each row, in their order, however many the plan was made
+    # for. PostgreSQL keeps the plan of the first statement, which may have inserted one row.
+    inserted = [
+        f"SELECT {_listed(values(_CURRENT))}",
+        f"FROM (SELECT s.* FROM {_INSERTED.name} CROSS JOIN LATERAL (",
+        f"    SELECT * {current(_INSERTED)} OFFSET 0",
+        f") AS s) AS {_CURRENT.name}",
+    ]
+    return f"""BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        {delete};
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+{_block([into, *inserted, f"{on_conflict};"], 8)}
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+{_block(read_again, 8)}
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        {delete} WHERE {same_row}
+        AND (pg_catalog.age({receiver.name}.xmin) > 0
+             OR NOT EXISTS (SELECT {current(OLD)}));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+{_block([*update, f"WHERE {same_row};"], 8)}
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+{_block([into, f"VALUES ({_listed(values(NEW))})", f"{on_conflict};"], 4)}
+    RETURN NULL;
+END"""
+
+
+def _listed(values: dict[str, str]) -> str:
+    return ",\n        ".join(values.values())
+
+
+def _block(lines: list[str], indentation: int) -> str:
+    # Line by line, not with textwrap: a literal may contain line breaks.
+    return "\n".join(" " * indentation + line for line in lines)

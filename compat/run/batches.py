@@ -23,7 +23,12 @@ from compat.run.retry import LockPolicy, in_transaction
 
 Key = list[str] | None
 
-REFUSALS: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+REFUSALS: Final = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.ProgramLimitExceeded,  # a value is too long for an index
+)
 """What PostgreSQL, a constraint, or a trigger of the target's own says of a row that it refuses."""
 
 
@@ -37,6 +42,7 @@ class Job:
 
     :param url: of the database; not shown, since it may hold a password
     :param document: the mapping, as JSON
+    :param leader: of the command that sends it, as `state.leading` names it
     :param number: of the range in compat.copy_range; None for the whole table, unrecorded
     :param where: only such rows, with `number` None
     """
@@ -44,6 +50,7 @@ class Job:
     url: str = field(repr=False)
     document: str = field(repr=False)
     name: str
+    leader: str
     number: int | None
     pace: Pace
     max_rejects: int
@@ -103,7 +110,7 @@ class _Range:
             seconds = time.monotonic() - started
             self.size = self.job.pace.next_size(self.size, done.seen, seconds)
             if not self.is_finished:
-                self.job.pace.rest(self.conn, done.seen, seconds)
+                self.job.pace.rest(self.conn, done.seen, seconds, self._is_led)
         return total
 
     def _bounds(self) -> tuple[Key, Key, bool]:
@@ -153,18 +160,34 @@ class _Range:
 
         :raises StateError: the migration was taken back, or the command has ended
         """
-        if not state.is_led(self.conn, self.job.name):
+        # In the batch's transaction: what is committed was wanted until now.
+        if not self._is_led():
             raise Abandoned(f"the command that copies {self.job.name!r} has ended")
         if self.job.number is None:
             return
         updated = self.conn.execute(
             "UPDATE compat.copy_range SET last_key = COALESCE(%s, last_key),"
             " rows_seen = rows_seen + %s, rows_copied = rows_copied + %s, finished = %s"
-            " WHERE mapping = %s AND number = %s AND NOT finished",
-            [last, done.seen, done.copied, last is None, self.job.name, self.job.number],
+            " WHERE mapping = %s AND number = %s AND NOT finished"
+            " AND (last_key IS NULL OR last_key = %s)",
+            [
+                last,
+                done.seen,
+                done.copied,
+                last is None,
+                self.job.name,
+                self.job.number,
+                self.after,
+            ],
         ).rowcount
         if not updated:
-            raise _taken_back(self.job.name)
+            self._bounds()  # says so when there is no such range any more
+            raise Abandoned(
+                f"the worker of another command copies the same rows of {self.job.name!r}"
+            )
+
+    def _is_led(self) -> bool:
+        return state.is_led(self.conn, self.job.leader)
 
 
 def copy_or_reject(conn: Connection, mapping: Mapping, key: list[str], most: int | None) -> Copied:
@@ -175,6 +198,8 @@ def copy_or_reject(conn: Connection, mapping: Mapping, key: list[str], most: int
     """
     try:
         with conn.transaction():  # a savepoint
+            # Else a constraint that is deferred would speak up at the commit, too late to catch.
+            conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
             row = conn.execute(compiled.retry(mapping), {"key": key}, prepare=False).fetchone()
             assert row is not None
             return Copied(row[0], row[1])
@@ -183,9 +208,15 @@ def copy_or_reject(conn: Connection, mapping: Mapping, key: list[str], most: int
         conn.execute(
             compiled.reject(mapping), {"key": key, "sqlstate": error.sqlstate, "reason": reason}
         )
-        if most is not None and state.count_rejects(conn, mapping.name) > most:
+        if most is not None and _count_alone(conn, mapping.name) > most:
             raise _refused(mapping, key, reason, error.sqlstate, most) from error
         return Copied(seen=1, rejected=1)
+
+
+def _count_alone(conn: Connection, name: str) -> int:
+    """Return how many rows have been set aside, by all workers: one adds to them at a time."""
+    conn.execute("SELECT FROM compat.copy_progress WHERE mapping = %s FOR UPDATE", [name])
+    return state.count_rejects(conn, name)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
+import psycopg
+
 from compat import catalog, state
 from compat.compile import copy as compiled
 from compat.connection import Connection, url_of
-from compat.errors import DataError, StateError
+from compat.errors import CompatError, DataError, StateError
 from compat.mapping import Mapping
 from compat.run import indexes
 from compat.run.batches import REFUSALS, Abandoned, Copied, Job, copy_or_reject, copy_range
@@ -22,7 +24,6 @@ from compat.run.retry import LockPolicy, in_transaction
 from compat.run.steps import check_tables, check_values
 from compat.run.workers import executor, run_each
 
-_RANGE_ROWS = 100_000
 _WORTH_SHARING = 10_000
 _MOST_RANGES = 1_000
 _SAMPLED_ROWS_PER_RANGE = 5_000
@@ -35,6 +36,7 @@ class CopyOptions:
 
     :param workers: ranges that are copied side by side
     :param dask: address of a Dask scheduler; None for threads of this process
+    :param range_rows: rows of a range, more or less
     :param pace: of the whole copy: the workers share what it allows
     :param max_rejects: rows that may be set aside in compat.reject before the copy gives up
     :param defer_indexes: drop the target's indexes that are not unique, build them at the end
@@ -44,6 +46,7 @@ class CopyOptions:
 
     workers: int = 2
     dask: str | None = None
+    range_rows: int = 100_000
     pace: Pace = field(default_factory=Pace)
     max_rejects: int = 0
     defer_indexes: bool = False
@@ -101,10 +104,12 @@ def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
 
     :raises StateError: the migration is past its copy
     :raises DataError: values that the mapping refuses, or target rows of unknown origin
+    :raises CompatError: `where` is no condition over the legacy columns
     """
     stored = _copyable(conn, name)
     mapping = stored.mapping
     check_tables(conn, mapping)
+    _check_where(conn, mapping, options.where)
     if not options.max_rejects:
         check_values(conn, mapping)
     if stored.progress is None:
@@ -116,7 +121,7 @@ def forecast(conn: Connection, name: str, options: CopyOptions) -> CopyForecast:
         name,
         rows,
         absent,
-        stored.progress.ranges if stored.progress else _ranges_for(rows, options.workers),
+        stored.progress.ranges if stored.progress else _ranges_for(conn, mapping, rows, options),
         options.workers,
         lost,
         tuple(name for name, _ in indexes.deferrable(conn, mapping) if options.defer_indexes),
@@ -133,6 +138,7 @@ def copy(
 
     :raises StateError: the migration is past its copy, or another command is at work
     :raises DataError: rows that the target refuses, or target rows of unknown origin
+    :raises CompatError: `where` is no condition over the legacy columns
     """
     return _Copy(conn, name, options or CopyOptions(), on_progress).run()
 
@@ -159,15 +165,14 @@ class _Copy:
         self.mapping = self.stored.mapping
         if self.stored.phase == "copied" and self.stored.progress is not None:
             return self._result(changed=False)
-        self._prepare()
-        with (
-            state.leading(conn, self.name),
-            executor(options.workers, options.dask) as crew,
-        ):
-            if options.where is not None:
-                return self._copy_some(crew, options.where)
-            self._plan_ranges()
-            self._copy_ranges(crew)
+        # Left last, the executor waits for its workers: they stop when nobody leads them any more.
+        with executor(options.workers, options.dask) as crew:
+            self._prepare()
+            with state.leading(conn) as self.leader:
+                if options.where is not None:
+                    return self._copy_some(crew, options.where)
+                self._plan_ranges()
+                self._copy_ranges(crew)
         swept, purged = self._settle()
         indexes.build(conn, self.mapping)
         conn.execute(f"ANALYZE {self.mapping.target.sql}")
@@ -187,6 +192,7 @@ class _Copy:
         """Check what a copy needs, and note that one has begun."""
         conn, mapping = self.conn, self.mapping
         check_tables(conn, mapping)
+        _check_where(conn, mapping, self.options.where)
         if self.options.pace.max_lag is not None:
             check_lag_is_visible(conn)
         if self.stored.progress is None:
@@ -211,18 +217,23 @@ class _Copy:
         if _count(conn, "SELECT count(*) FROM compat.copy_range WHERE mapping = %s", [self.name]):
             return
         rows = catalog.estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name)
-        ranges = _ranges_for(rows, self.options.workers)
+        ranges = _ranges_for(conn, mapping, rows, self.options)
         ends: list[list[str] | None] = [None]
         if ranges > 1:
             percent = min(100.0, 100.0 * ranges * _SAMPLED_ROWS_PER_RANGE / rows)
             parameters = {"percent": percent, "ranges": ranges}
             cuts = conn.execute(compiled.boundaries(mapping), parameters).fetchall()
             ends = [key for (key,) in cuts] + ends
-        with conn.transaction(), conn.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO compat.copy_range (mapping, number, upto) VALUES (%s, %s, %s)",
-                [(self.name, number, end) for number, end in enumerate(ends, start=1)],
-            )
+        with conn.transaction():
+            # What a copy of some rows has set aside comes up again, as it is now.
+            conn.execute("DELETE FROM compat.reject WHERE mapping = %s", [self.name])
+            # Not executemany: interrupted in the pipeline that it uses, a connection is of no more
+            # use, not even to let go of its locks.
+            for number, end in enumerate(ends, start=1):
+                conn.execute(
+                    "INSERT INTO compat.copy_range (mapping, number, upto) VALUES (%s, %s, %s)",
+                    [self.name, number, end],
+                )
 
     def _copy_ranges(self, crew: Executor) -> None:
         numbers = self.conn.execute(
@@ -259,6 +270,7 @@ class _Copy:
             url_of(self.conn),
             self.mapping.to_json(),
             self.name,
+            self.leader,
             number,
             self.options.pace,
             self.options.max_rejects,
@@ -371,16 +383,40 @@ def _copyable(conn: Connection, name: str) -> state.Stored:
     return stored
 
 
-def _ranges_for(rows: int, workers: int) -> int:
+def _check_where(conn: Connection, mapping: Mapping, where: str | None) -> None:
+    if where is None:
+        return
+    try:
+        conn.execute(compiled.condition(mapping, where))
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        raise CompatError(
+            f"{where!r} is no condition over the rows of {mapping.legacy.title}: "
+            f"{error.diag.message_primary}",
+            "write SQL as it would stand after WHERE, over the legacy columns: "
+            f'"{mapping.legacy.row_key[0]} IS NOT NULL"',
+        ) from None
+
+
+def _ranges_for(conn: Connection, mapping: Mapping, rows: int, options: CopyOptions) -> int:
     """Return into how many ranges a table of so many rows is cut."""
-    return min(
-        max(-(-rows // _RANGE_ROWS), workers if rows > _RANGE_ROWS // 10 else 1), _MOST_RANGES
+    if _references_itself(conn, mapping):  # parents first
+        return 1
+    fewest = options.workers if rows > _WORTH_SHARING else 1
+    return min(max(-(-rows // options.range_rows), fewest), _MOST_RANGES)
+
+
+def _references_itself(conn: Connection, mapping: Mapping) -> bool:
+    query = (
+        "SELECT count(*) FROM pg_catalog.pg_constraint"
+        " WHERE contype = 'f' AND conrelid = confrelid AND conrelid = to_regclass(%s)"
     )
+    return _count(conn, query, [mapping.target.sql]) > 0
 
 
 def _has_statistics(conn: Connection, mapping: Mapping) -> bool:
     row = conn.execute(
-        "SELECT reltuples >= 0 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
+        "SELECT reltuples > 0 OR pg_relation_size(oid) = 0"
+        " FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
         [mapping.legacy.sql],
     ).fetchone()
     return row == (True,)

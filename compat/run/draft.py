@@ -39,21 +39,27 @@ class Draft:
 
 
 def draft(
-    conn: Connection, legacy: str, target: str | None = None, name: str | None = None
+    conn: Connection,
+    legacy: str,
+    target: str | None = None,
+    name: str | None = None,
+    source: Connection | None = None,
 ) -> Draft:
     """Return a draft of the mapping between two existing tables.
 
-    :param target: the target table; by default the legacy name with `_v2`
+    :param target: the target table; by default the legacy name with `_v2`, or, where the legacy
+        table is in another database, without
+    :param source: the database of the legacy table, when it is another one
     :raises CatalogError: a table does not exist, or the legacy table has no key
     """
-    old = catalog.reflect_table(conn, legacy)
+    old = catalog.reflect_table(source or conn, legacy)
     if not old.row_key:
         raise CatalogError(
             f"{old.title} has no primary key and no unique constraint over NOT NULL columns, so "
             "rows cannot be told apart",
             f"ALTER TABLE {old.sql} ADD PRIMARY KEY (…), then draft again",
         )
-    target_name = target or f"{old.schema}.{old.name}_v2"
+    target_name = target or f"{old.schema}.{old.name}" + "_v2" * (source is None)
     if catalog.find(conn, target_name) is None:
         guessed = "" if target else " (give --target when it is called otherwise)"
         raise CatalogError(

@@ -14,12 +14,19 @@ from compat.run.retry import LockPolicy, in_transaction
 
 
 def deferrable(conn: Connection, mapping: Mapping) -> list[tuple[str, str]]:
-    """Return name and definition of each index of the target that guards nothing."""
+    """Return name and definition of each index of the target that guards nothing.
+
+    Left out is also what a definition does not say, or what cannot be built concurrently.
+    """
     return conn.execute(
         "SELECT c.relname::text, pg_get_indexdef(c.oid)"
         " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
         " WHERE i.indrelid = to_regclass(%s) AND NOT i.indisunique AND NOT i.indisexclusion"
         " AND NOT i.indisreplident AND NOT i.indisclustered AND i.indisvalid"
+        " AND c.relkind = 'i' AND NOT c.relispartition AND c.reltablespace = 0"
+        " AND obj_description(c.oid, 'pg_class') IS NULL AND NOT EXISTS ("
+        "   SELECT FROM pg_catalog.pg_attribute AS a"
+        "   WHERE a.attrelid = c.oid AND a.attstattarget >= 0)"
         " ORDER BY c.relname",
         [mapping.target.sql],
     ).fetchall()
@@ -29,9 +36,13 @@ def defer(conn: Connection, mapping: Mapping, policy: LockPolicy) -> None:
     """Drop the deferrable indexes of the target, and note what is to be built again."""
 
     def work(conn: Connection) -> None:
+        # What an index calls is named with its schema then, whoever builds it again.
+        conn.execute("SELECT set_config('search_path', 'pg_catalog, pg_temp', true)")
         for name, definition in deferrable(conn, mapping):
             conn.execute(
-                "INSERT INTO compat.deferred_index VALUES (%s, %s, %s)",
+                "INSERT INTO compat.deferred_index VALUES (%s, %s, %s)"
+                # A build that was killed may have got as far as this index.
+                " ON CONFLICT (mapping, name) DO UPDATE SET definition = EXCLUDED.definition",
                 [mapping.name, name, definition],
             )
             conn.execute(f"DROP INDEX {qualified(mapping.target.schema, name)}")

@@ -5,7 +5,9 @@ Small batches keep writers from waiting for row locks; their size follows from t
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -15,6 +17,7 @@ from compat.errors import CompatError
 
 SMALLEST_BATCH, LARGEST_BATCH = 100, 100_000
 _LAG_PAUSE = 0.2
+_LONGEST_SLEEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Pace:
 
     :param batch_size: rows in the first transaction
     :param batch_seconds: how long a transaction should take: its size is adapted; 0 keeps the size
+    :raises CompatError: a number that is none, or infinite
     :param rows_per_second: at most, None for as fast as it goes
     :param pause: seconds between two transactions
     :param max_lag: bytes of WAL that a replica may have yet to replay, None for any number
@@ -34,17 +38,31 @@ class Pace:
     pause: float = 0.0
     max_lag: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be slept."""
+        for number in (self.batch_seconds, self.rows_per_second, self.pause):
+            if number is not None and not math.isfinite(number):
+                raise CompatError(
+                    f"the pace cannot be {number}", "give a number of rows or seconds"
+                )
+
     def first_size(self) -> int:
         """Return the rows of the first batch."""
         return self._limited(self.batch_size)
 
     def next_size(self, size: int, rows: int, seconds: float) -> int:
-        """Return the rows of the next batch, after one of `rows` out of `size` took so long."""
-        if self.batch_seconds <= 0 or rows < size:
+        """Return the rows of the next batch, after one of `rows` out of `size` took so long.
+
+        At most twice as many and at least half of it: one slow batch says little of the next.
+        """
+        if rows < size:
             return self._limited(size)
+        if self.batch_seconds <= 0:  # a row that was refused may have made it smaller
+            return self._limited(max(size, min(2 * size, self.batch_size)))
         factor = self.batch_seconds / max(seconds, 1e-6)
         wanted = round(size * min(max(factor, 0.5), 2.0))
-        return self._limited(min(max(wanted, SMALLEST_BATCH), LARGEST_BATCH))
+        smallest, largest = min(size, SMALLEST_BATCH), max(size, LARGEST_BATCH)
+        return self._limited(min(max(wanted, smallest), largest))
 
     def _limited(self, size: int) -> int:
         """Under a throttle, never more at once than it allows for one second."""
@@ -52,14 +70,20 @@ class Pace:
             return size
         return min(size, max(1, int(self.rows_per_second)))
 
-    def rest(self, conn: Connection, rows: int, seconds: float) -> None:
-        """Sleep after a batch of so many rows that took so long, as long as the pace demands."""
+    def rest(
+        self, conn: Connection, rows: int, seconds: float, is_wanted: Callable[[], bool]
+    ) -> None:
+        """Sleep after a batch of so many rows that took so long, as long as the pace demands.
+
+        :param is_wanted: asked now and then; once it is False nobody waits for the rest
+        """
         owed = self.pause
         if self.rows_per_second is not None:
             owed = max(owed, rows / self.rows_per_second - seconds)
-        if owed > 0:
-            time.sleep(owed)
-        while self.max_lag is not None and _lag(conn) > self.max_lag:
+        until = time.monotonic() + owed
+        while (left := until - time.monotonic()) > 0 and is_wanted():
+            time.sleep(min(left, _LONGEST_SLEEP))
+        while self.max_lag is not None and _lag(conn) > self.max_lag and is_wanted():
             time.sleep(_LAG_PAUSE)
 
 
@@ -70,9 +94,10 @@ def bytes_of(conn: Connection, size: str) -> int:
     """
     try:
         row = conn.execute("SELECT pg_size_bytes(%s)", [size]).fetchone()
-    except psycopg.Error:
-        raise CompatError(f"{size!r} is no size", "write it as 64MB, 512kB or 1GB") from None
-    assert row is not None
+    except psycopg.DataError:
+        row = None
+    if row is None or row[0] < 0:
+        raise CompatError(f"{size!r} is no size", "write it as 64MB, 512kB or 1GB")
     return int(row[0])
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psycopg
-
 from compat import state
 from compat.catalog import estimate_rows, find_exact
 from compat.compile import copy as compiled
@@ -17,6 +15,7 @@ from compat.fidelity import Behaviour, behaviours
 from compat.mapping import Form, Mapping
 from compat.names import ident
 from compat.rules import Row
+from compat.run.dependents import Dependent, dependents
 from compat.run.steps import check_tables, check_values
 
 
@@ -33,15 +32,6 @@ class ColumnPlan:
     """Rows that would lose something; None when not counted because nothing can be lost."""
     refusals: tuple[str, ...]
     """What legacy clients could write so far and then get an error for."""
-
-
-@dataclass(frozen=True)
-class Dependent:
-    """Something else in the database that hangs on the legacy table."""
-
-    kind: str
-    name: str
-    what_happens: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
             for lens in mapping.lenses
         ),
         fidelity=behaviours(mapping.chosen_form),
-        dependents=_dependents(conn, mapping),
+        dependents=_dependents(conn, mapping, stored),
         indexes=suggested_indexes(mapping),
         steps=_steps(mapping),
     )
@@ -151,55 +141,13 @@ def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _dependents(conn: Connection, mapping: Mapping) -> tuple[Dependent, ...]:
-    relation = find_exact(conn, mapping.legacy.schema, mapping.legacy.name)
-    if relation is None:
+def _dependents(
+    conn: Connection, mapping: Mapping, stored: state.Stored | None
+) -> tuple[Dependent, ...]:
+    if stored is not None and stored.phase == "contracted":
         return ()
-    found: list[Dependent] = []
-    for kind, query, what_happens in _DEPENDENTS:
-        rows: list[tuple[str]] = []
-        with conn.transaction():
-            try:
-                rows = conn.execute(query, {"oid": relation.oid}).fetchall()
-            except psycopg.errors.InsufficientPrivilege:
-                rows = [("(not visible to this role)",)]
-        found += [Dependent(kind, row[0], what_happens) for row in rows]
-    return tuple(found)
-
-
-_DEPENDENTS = (
-    (
-        "foreign key",
-        "SELECT conrelid::regclass::text || '.' || conname FROM pg_catalog.pg_constraint"
-        " WHERE contype = 'f' AND confrelid = %(oid)s AND conrelid <> confrelid ORDER BY 1",
-        "follows to the target at cutover",
-    ),
-    (
-        "view",
-        "SELECT DISTINCT r.ev_class::regclass::text FROM pg_catalog.pg_depend d"
-        " JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid"
-        " WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refobjid = %(oid)s"
-        " AND r.ev_class <> d.refobjid ORDER BY 1",
-        "goes on reading the retired table, which is kept current; re-create it before contract",
-    ),
-    (
-        "trigger",
-        "SELECT tgname::text FROM pg_catalog.pg_trigger"
-        " WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgname NOT LIKE '00\\_compat%%'"
-        " ORDER BY 1",
-        "fires on the retired table until contract, with its owner's rights; move it to the "
-        "target if v2 needs it",
-    ),
-    (
-        "policy",
-        "SELECT polname::text FROM pg_catalog.pg_policy WHERE polrelid = %(oid)s ORDER BY 1",
-        "does not apply through the view; write it for the target",
-    ),
-    (
-        "publication",
-        "SELECT p.pubname::text FROM pg_catalog.pg_publication_rel r"
-        " JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = %(oid)s"
-        " ORDER BY 1",
-        "publishes the retired table; add the target to it",
-    ),
-)
+    name = mapping.legacy.name
+    if stored is not None and stored.phase == "cutover":
+        name = mapping.retired_name
+    relation = find_exact(conn, mapping.legacy.schema, name)
+    return () if relation is None else dependents(conn, mapping, relation)

@@ -22,6 +22,7 @@ from tenacity import (
 
 from compat.connection import Connection
 from compat.errors import StateError
+from compat.log import event
 
 T = TypeVar("T")
 
@@ -47,16 +48,20 @@ def again(
     attempt: Callable[[], T],
     policy: LockPolicy,
     is_retryable: Callable[[BaseException], bool],
+    what: str,
     on_retry: Callable[[int, str], None] = lambda attempt, reason: None,
 ) -> T:
     """Call `attempt`, and again after a random pause while it raises what may be retried.
 
+    :param what: names the work in the log
     :raises BaseException: whatever the last attempt raised
     """
 
     def note(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        on_retry(state.attempt_number, _reason(error))
+        reason = _reason(state.outcome.exception() if state.outcome else None)
+        pause = round(state.upcoming_sleep, 3)
+        event("retry", work=what, attempt=state.attempt_number, reason=reason, pause=pause)
+        on_retry(state.attempt_number, reason)
 
     retrying = Retrying(
         retry=retry_if_exception(is_retryable),
@@ -88,7 +93,7 @@ def in_transaction(
             return work(conn)
 
     try:
-        return again(attempt, policy, _is_retryable, on_retry)
+        return again(attempt, policy, _is_retryable, what, on_retry)
     except RETRYABLE as error:
         raise StateError(
             f"{what} met locks in all of {policy.max_attempts} attempts: {_reason(error)}"

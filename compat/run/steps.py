@@ -5,9 +5,12 @@ All can be repeated: a step that has been done already says so and changes nothi
 
 from __future__ import annotations
 
+import logging
+import shlex
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import psycopg
@@ -16,8 +19,11 @@ from compat import catalog, state
 from compat.compile import copy as compiled
 from compat.compile import swap
 from compat.connection import Connection
-from compat.errors import CatalogError, DataError, StateError
+from compat.errors import CatalogError, CompatError, DataError, StateError
+from compat.log import event
 from compat.mapping import Mapping
+from compat.run import indexes, usage
+from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import LockPolicy, in_transaction
 from compat.tables import Table
 
@@ -42,19 +48,19 @@ _DONE: dict[Step, tuple[state.Phase, ...]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did: `changed` is False when there was nothing left to do."""
+    """What a step did: `changed` is False when there was nothing left to do.
+
+    :param held: seconds from the first lock on a table to the end of the transaction
+    :param notes: what one should know, though it did not stop the step
+    """
 
     step: str
     mapping: str
     changed: bool
     seconds: float
     attempts: int = 1
-
-
-def execute(conn: Connection, statements: Iterable[str]) -> None:
-    """Run compiled statements as they are, inside the caller's transaction."""
-    for statement in statements:
-        conn.execute(statement)
+    held: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def expand(
@@ -69,15 +75,12 @@ def expand(
     :raises StateError: another mapping of that name, or the target is not empty
     :raises DataError: the legacy table holds values that the mapping refuses
     """
-    state.lock(conn, mapping.name)
-    if not can_expand(conn, mapping):
-        return Outcome("expand", mapping.name, False, 0.0)
+    with _refusals_logged("expand", mapping.name):
+        state.lock(conn, mapping.name)
+        if not can_expand(conn, mapping):
+            return _skipped("expand", mapping.name)
 
-    def work(conn: Connection) -> None:
-        state.ensure_installed(conn)
-        execute(conn, statements("expand", mapping))
-
-    return _run(conn, "expand", mapping.name, work, policy=policy, on_retry=on_retry)
+    return _run(conn, "expand", mapping, policy, on_retry)
 
 
 def unexpand(
@@ -87,7 +90,11 @@ def unexpand(
     on_retry: OnRetry = lambda attempt, reason: None,
 ) -> Outcome:
     """Stop the sync, drop the standby view and forget the mapping; the target keeps its rows."""
-    return _step(conn, "unexpand", name, policy, on_retry)
+
+    def restore(stored: state.Stored) -> None:
+        indexes.build(conn, stored.mapping)  # concurrently, so not in the step's transaction
+
+    return _step(conn, "unexpand", name, policy, on_retry, check=restore)
 
 
 def cutover(
@@ -95,12 +102,27 @@ def cutover(
     name: str,
     policy: LockPolicy | None = None,
     on_retry: OnRetry = lambda attempt, reason: None,
+    demands: Demands | None = None,
 ) -> Outcome:
     """Put the view under the legacy name; the legacy table is retired and kept current.
 
-    :raises StateError: the copy is not finished, or locks could not be had
+    :raises CutoverRefused: something would break, or was demanded and is not there
+    :raises StateError: the migration is in another phase, or locks could not be had
     """
-    return _step(conn, "cutover", name, policy, on_retry)
+
+    notes: tuple[str, ...] = ()
+
+    def check(stored: state.Stored) -> None:
+        nonlocal notes
+        findings = preflight(conn, stored, demands or Demands())
+        if refusals(findings):
+            raise CutoverRefused(name, findings)
+        notes = tuple(finding.text for finding in findings)
+
+    outcome = _step(conn, "cutover", name, policy, on_retry, check=check)
+    if outcome.changed:
+        usage.begin(conn, name)
+    return replace(outcome, notes=notes)
 
 
 def rollback(
@@ -118,18 +140,35 @@ def contract(
     name: str,
     policy: LockPolicy | None = None,
     on_retry: OnRetry = lambda attempt, reason: None,
+    unused: usage.Unused | None = None,
 ) -> Outcome:
     """Remove view, reverse sync and the retired table; from here on only v2 is left.
 
+    :param unused: how it is made sure that nobody uses the view any more; None does not look
+    :raises StillUsed: somebody does
     :raises StateError: something that is not ours depends on them
     """
+
+    notes: tuple[str, ...] = ()
+
+    def check(stored: state.Stored) -> None:
+        nonlocal notes
+        if unused is None:
+            return
+        seen = usage.observe_stored(conn, stored, unused.watch)
+        users = seen.within(unused.for_)
+        if users and not unused.insist:
+            raise usage.StillUsed(seen, users)
+        notes = (*(f"may break: {use.text}" for use in users), *seen.notes)
+
     try:
-        return _step(conn, "contract", name, policy, on_retry)
+        outcome = _step(conn, "contract", name, policy, on_retry, check=check)
     except psycopg.errors.DependentObjectsStillExist as error:
         raise StateError(
             f"{error.diag.message_primary}:\n  {error.diag.message_detail}",
             "move these to the v2 table or drop them, then contract again",
         ) from error
+    return replace(outcome, notes=notes)
 
 
 def can_expand(conn: Connection, mapping: Mapping) -> bool:
@@ -151,13 +190,13 @@ def can_expand(conn: Connection, mapping: Mapping) -> bool:
     return True
 
 
-def startable(conn: Connection, step: Step, name: str) -> Mapping | None:
-    """Return the mapping when a step is to be done, None when it was done already.
+def startable(conn: Connection, step: Step, name: str) -> state.Stored | None:
+    """Return the migration when a step is to be done, None when it was done already.
 
     :raises StateError: the migration is not in a phase from which the step can start
     """
     stored = state.load(conn, name)
-    mapping, phase = stored.mapping, stored.phase
+    phase = stored.phase
     if phase in _DONE[step]:
         return None
     if phase not in _FROM[step]:
@@ -165,14 +204,7 @@ def startable(conn: Connection, step: Step, name: str) -> Mapping | None:
             f"{step} of {name!r} needs the phase {' or '.join(_FROM[step])}; it is {phase}",
             f"`compat status {name}` tells the next step",
         )
-    if step == "cutover" and phase != "copied":
-        rows = conn.execute(f"SELECT FROM {mapping.legacy.sql} LIMIT 1").rowcount
-        if rows:
-            raise StateError(
-                f"cutover of {name!r} needs the phase copied; it is {phase}",
-                f"run `compat copy {name} --execute` first",
-            )
-    return mapping
+    return stored
 
 
 def statements(step: Step | Literal["expand"], mapping: Mapping) -> list[str]:
@@ -196,7 +228,8 @@ def check_view(mapping: Mapping) -> None:
         raise StateError(
             f"the mapping {mapping.name!r} is for a move to another database, not for a view at "
             "the legacy name:\n  " + "\n  ".join(reasons),
-            f"`compat move {mapping.name} --source URL --target URL`, or change the mapping",
+            f"`compat move {shlex.quote(mapping.name)} --source URL --target URL`, or change the "
+            "mapping",
         )
 
 
@@ -290,39 +323,89 @@ def _differences(described: Table, actual: Table) -> Iterable[str]:
 
 
 def _step(
-    conn: Connection, step: Step, name: str, policy: LockPolicy | None, on_retry: OnRetry
+    conn: Connection,
+    step: Step,
+    name: str,
+    policy: LockPolicy | None,
+    on_retry: OnRetry,
+    *,
+    check: Callable[[state.Stored], None] = lambda stored: None,
 ) -> Outcome:
-    state.lock(conn, name)
-    mapping = startable(conn, step, name)
-    if mapping is None:
-        return Outcome(step, name, False, 0.0)
-    compiled = statements(step, mapping)
+    """Do a step that the database knows by name, unless it was done already.
 
-    def work(conn: Connection) -> None:
-        execute(conn, compiled)
+    :param check: raises what stands against it
+    """
+    with _refusals_logged(step, name):
+        state.lock(conn, name)
+        stored = startable(conn, step, name)
+        if stored is None:
+            return _skipped(step, name)
+        check(stored)
+    return _run(conn, step, stored.mapping, policy, on_retry)
 
-    return _run(conn, step, name, work, policy=policy, on_retry=on_retry)
+
+def _skipped(step: str, name: str) -> Outcome:
+    event("step.skipped", mapping=name, step=step)
+    return Outcome(step, name, False, 0.0)
+
+
+@contextmanager
+def _refusals_logged(step: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except CompatError as error:
+        event("step.refused", logging.WARNING, mapping=name, step=step, reason=error.message)
+        raise
 
 
 def _run(
     conn: Connection,
-    step: str,
-    name: str,
-    work: Callable[[Connection], None],
-    *,
+    step: Step | Literal["expand"],
+    mapping: Mapping,
     policy: LockPolicy | None,
     on_retry: OnRetry,
 ) -> Outcome:
-    started, attempts = time.monotonic(), [1]
+    name, started, attempts, locked = mapping.name, time.monotonic(), 1, 0.0
+    compiled = statements(step, mapping)
 
     def note(attempt: int, reason: str) -> None:
-        attempts[0] = attempt + 1
+        nonlocal attempts
+        attempts = attempt + 1
         on_retry(attempt, reason)
 
+    def work(conn: Connection) -> None:
+        nonlocal locked
+        if step == "expand":
+            state.ensure_installed(conn)
+        locked = 0.0
+        for statement in compiled:
+            asked = time.monotonic()
+            conn.execute(statement)
+            if statement.startswith("LOCK TABLE"):
+                now = time.monotonic()
+                locked = locked or now
+                waited = round(now - asked, 4)
+                event("lock", mapping=name, step=step, attempt=attempts, seconds=waited)
+
+    event("step.start", mapping=name, step=step)
     try:
         in_transaction(conn, work, policy or LockPolicy(), f"{step} of {name!r}", note)
     except psycopg.errors.ObjectNotInPrerequisiteState as error:
-        raise StateError(
-            error.diag.message_primary or str(error), error.diag.message_hint
-        ) from error
-    return Outcome(step, name, True, time.monotonic() - started, attempts[0])
+        reason = error.diag.message_primary or str(error)
+        event("step.refused", logging.WARNING, mapping=name, step=step, reason=reason)
+        raise StateError(reason, error.diag.message_hint) from error
+    except (CompatError, psycopg.Error) as error:
+        event("step.failed", logging.ERROR, mapping=name, step=step, reason=type(error).__name__)
+        raise
+    ended = time.monotonic()
+    held = ended - locked if locked else 0.0
+    outcome = Outcome(step, name, True, ended - started, attempts, held)
+    event(
+        "step.end",
+        mapping=name,
+        step=step,
+        attempts=attempts,
+        seconds=round(outcome.seconds, 4),
+        held=round(held, 4),
+    )
+    return outcome

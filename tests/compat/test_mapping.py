@@ -16,7 +16,7 @@ from hypothesis import given
 
 from compat import rules
 from compat.errors import MappingError
-from compat.mapping import Fill, Mapping, json_schema, load
+from compat.mapping import CodeName, Fill, Mapping, json_schema, load
 from compat.tables import Column, Constraint, Table
 from tests.compat.strategies import mappings, pure
 
@@ -109,6 +109,18 @@ REFUSED: dict[str, tuple[Any, list[str]]] = {
         lambda: mapping(fills=(Fill("b", "1"),)),
         ["'b'", "public.new", "create the column or drop the fill"],
     ),
+    "a name in code that no import could spell": (
+        lambda: mapping(code=(CodeName("shop.order-line", "shop.line"),)),
+        ["'shop.order-line'", "no dotted name"],
+    ),
+    "a name in code with two new ones": (
+        lambda: mapping(code=(CodeName("a.B", "a.C"), CodeName("a.B", "a.D"))),
+        ["'a.B'", "2 new names", "keep one"],
+    ),
+    "a name in code that stays": (
+        lambda: mapping(code=(CodeName("a.B", "a.B"),)),
+        ["'a.B'", "to itself"],
+    ),
     "an accepted column that does not exist": (
         lambda: mapping(accept=("a",)),
         ["'a'", "public.old", "drop or correct it"],
@@ -117,9 +129,9 @@ REFUSED: dict[str, tuple[Any, list[str]]] = {
         lambda: mapping((TEXT, (*TO_TEXT, *TO_TEXT), rules.Column("a", "b"))),
         ["'b'", "2 times", "reflect it again"],
     ),
-    "one table at both ends": (
-        lambda: dataclasses.replace(mapping(), target=mapping().legacy),
-        ["public.old", "legacy and target at once", "name two tables"],
+    "a condition without content": (
+        lambda: mapping(where=" \n"),
+        ["where is no condition", "leave it out"],
     ),
     "no key in the legacy table": (
         lambda: mapping(keys=()),

@@ -5,6 +5,8 @@ Revisions that autogenerate writes hold it, so that they work without anything e
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
 from decimal import Decimal
@@ -14,7 +16,7 @@ from typing import Any
 from hypothesis import given, settings
 
 from compat import rules
-from compat.mapping import Mapping, load
+from compat.mapping import CodeName, Mapping, load
 from compat.render import IMPORTS, render, render_module
 from compat.tables import Column
 from tests.compat.strategies import mappings, pure
@@ -49,6 +51,25 @@ def test_decimals_survive_as_factors_and_as_mapped_values() -> None:
     ):
         found = one_column(kind, target, rule)
         assert evaluate(render(found)) == found
+
+
+def test_names_in_code_are_rendered_and_do_not_touch_the_fingerprint_of_others() -> None:
+    plain = one_column("integer", "text", STATUS, accept=("a",))
+    code = (CodeName("shop.models.OrderLineItem", "shop.models.OrderLine"),)
+    named = one_column("integer", "text", STATUS, accept=("a",), code=code)
+    assert evaluate(render(named)) == named
+    assert "code" not in plain.to_json()
+    assert Mapping.from_json(named.to_json()) == named
+
+
+def test_what_a_move_needs_is_rendered_and_does_not_touch_the_fingerprint_of_others() -> None:
+    plain = one_column("integer", "text", STATUS, accept=("a",))
+    moved = dataclasses.replace(plain, where="a > 1 AND b <> 'x'", orphans="skip")
+    assert evaluate(render(moved)) == moved
+    assert Mapping.from_json(moved.to_json()) == moved
+    assert not {"where", "orphans"} & set(json.loads(plain.to_json()))
+    assert moved.fingerprint != plain.fingerprint
+    assert [len(mapping.reasons_against_view) for mapping in (plain, moved)] == [0, 2]
 
 
 def test_a_short_mapping_reads_as_a_person_would_write_it() -> None:

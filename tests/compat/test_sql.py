@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from compat import rules
-from compat.compile import copy, swap
+from compat.catalog import ForeignKey
+from compat.compile import copy, move, swap
 from compat.compile.install import install
+from compat.compile.move import Batch, Rows
 from compat.mapping import Fill, Mapping
 from compat.tables import Column, Constraint, Index, Sequence, Table
 from tests.compat.migrations import Connection
@@ -74,6 +76,39 @@ RENAMING = Mapping(
     (rules.Column("id", "task_id"), rules.Column("note", "remark")),
 )
 
+PARENT = ForeignKey("fk", "public.tasks", ("remark",), "public.notes", ("text",), True)
+ITSELF = ForeignKey("up", "public.tasks", ("cents",), "public.tasks", ("task_id",), True)
+
+
+def moving(mapping: Mapping) -> list[str]:
+    """A batch on its way into another database."""
+    rows, batch = Rows(1, 9), Batch(mapping.name, 2, 3)
+    return [
+        move.copy_out(move.select(mapping, "cost > 0 -- paid", ("7",))),
+        *move.create_staging(mapping, waiting=True),
+        move.copy_in(mapping),
+        move.forget_rejects(mapping, rows),
+        move.take_orphans(mapping, PARENT, rows),
+        move.let_wait(mapping, ITSELF, rows),
+        move.insert(mapping, batch, rows),
+        move.take_rest(mapping, batch, rows),
+        move.altered(mapping, rows)[0],
+        move.orphans_in_target(mapping, PARENT),
+    ]
+
+
+def moving_back(mapping: Mapping) -> list[str]:
+    """The rows of a move are taken out of the other database."""
+    return [
+        *move.moved_keys(mapping, 2),
+        move.lock_moved(mapping),
+        move.judge_moved(mapping, changed=False),
+        move.keep_referenced(mapping, ITSELF),
+        move.delete_moved(mapping),
+        *move.forget_moved(mapping, 2),
+    ]
+
+
 COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
     "create_sync": swap.create_sync,
     "create_compat_view": swap.create_compat_view,
@@ -97,6 +132,8 @@ COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
         *(f"-- {column}\n{query}" for column, query in copy.refused(mapping)),
         *(f"-- {column}\n{query}" for column, query in copy.losses(mapping)),
     ],
+    "move": moving,
+    "unmove": moving_back,
 }
 FILES = {f"jobs_{step}": (CONVERTING, step) for step in COMPILED} | {
     f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")

@@ -409,7 +409,7 @@ def functions(conn: Connection) -> list[tuple[Any, ...]]:
     return conn.execute(
         "SELECT proname, pg_get_userbyid(proowner), prosecdef, proconfig, proacl::text"
         " FROM pg_proc WHERE pronamespace = 'compat'::regnamespace"
-        " AND prorettype = 'trigger'::regtype AND proname <> 'refuse_early_write' ORDER BY 1"
+        " AND prorettype = 'trigger'::regtype AND proname !~ '^refuse_' ORDER BY 1"
     ).fetchall()
 
 

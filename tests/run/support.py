@@ -26,10 +26,12 @@ from compat.cli import app
 from compat.mapping import Mapping
 from compat.render import render_module
 from tests.compat import migrations
+from verify.cli import _app as verify_app
 
 ROOT = Path(__file__).parents[2]
 Connection = psycopg.Connection[Any]
 DEADLINE = 60.0
+INSIST = {"cutover": ("--unverified",), "contract": ("--force", "--watch", "0s")}
 PASSWORD = "hush-hush"  # of the roles that tests make; must never be printed
 
 # Nothing of the surroundings but what the commands are meant to read.
@@ -100,10 +102,19 @@ def succeed(url: str, *arguments: str | Path) -> Ended:
     return result
 
 
+def verify(url: str, *arguments: str) -> int:
+    """Run `compat-verify` in this process and return its exit code."""
+    try:
+        verify_app([url, *arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
 def steps(url: str, name: str, *which: str) -> None:
-    """Run some of copy, cutover, rollback, contract, with --execute."""
+    """Run some of copy, cutover, rollback, contract, with --execute, insisting where one can."""
     for step in which:
-        succeed(url, step, name, "--execute")
+        succeed(url, step, name, "--execute", *INSIST.get(step, ()))
 
 
 # Tables and mappings -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from tests.compat.migrations import LINES, value
 from tests.run.support import (
+    INSIST,
     Connection,
     compat,
     compat_here,
@@ -88,7 +89,7 @@ def test_a_migration_from_the_draft_to_the_end_and_every_command_can_be_repeated
     assert (forecast.code, forecast.err) == (0, "")
     assert "would copy 40 of 40 rows" in forecast.out
     assert "40 rows seen, 40 copied" in run("copy", "lines", "--execute", "--batch-size", "7")
-    assert "cutover done" in run("cutover", "lines", "--execute")
+    assert "cutover done" in run("cutover", "lines", "--execute", *INSIST["cutover"])
     assert value(conn, "SELECT relkind::text FROM pg_class WHERE oid = 'lines'::regclass") == "v"
     assert conn.execute("SELECT * FROM lines ORDER BY id").fetchall() == before
 
@@ -98,11 +99,11 @@ def test_a_migration_from_the_draft_to_the_end_and_every_command_can_be_repeated
     assert value(conn, "SELECT qty FROM lines WHERE id = 1") == 6
 
     conn.execute("UPDATE lines SET qty = 7 WHERE id = 2")
-    assert "cutover done" in run("cutover", "lines", "--execute")
+    assert "cutover done" in run("cutover", "lines", "--execute", *INSIST["cutover"])
     status = compat(url, "status")
     assert (status.code, status.err) == (0, "")
     assert "compat contract lines --execute" in " ".join(status.out.split())
-    assert "contract done" in run("contract", "lines", "--execute")
+    assert "contract done" in run("contract", "lines", "--execute", *INSIST["contract"])
     assert value(conn, "SELECT to_regclass('lines')") is None
     assert conn.execute("SELECT quantity FROM lines_v2 ORDER BY line_id LIMIT 2").fetchall() == [
         (6,),
@@ -171,16 +172,16 @@ def test_dry_runs_print_the_sql_and_change_nothing(
         source = file if step == "expand" else "lines"
         if step == "contract":
             steps(url, "lines", "cutover")
-        before = picture(conn)
-        dry = compat_here(url, step, source)
+        before, insist = picture(conn), INSIST.get(step, ())
+        dry = compat_here(url, step, source, *insist)
         assert (dry.code, dry.err) == (0, "")
         assert shown[step] in dry.out
         assert "nothing was changed; add --execute to do it" in dry.out
         assert picture(conn) == before
-        succeed(url, step, source, "--execute")
+        succeed(url, step, source, *insist, "--execute")
 
 
-@pytest.mark.parametrize("step", ["cutover", "rollback", "contract", "unexpand"])
+@pytest.mark.parametrize("step", ["rollback", "contract", "unexpand"])
 def test_a_dry_run_refuses_what_the_step_itself_would_refuse(
     url: str, conn: psycopg.Connection, tmp_path: Path, step: str
 ) -> None:
@@ -202,8 +203,8 @@ def test_the_sql_of_a_dry_run_is_the_whole_step(
     file = write_mapping(make_lines(conn), tmp_path)
     succeed(url, "expand", file, "--execute")
     succeed(url, "copy", "lines", "--execute")
-    statements = succeed(url, "cutover", "lines", "--json").json["statements"]
-    text = succeed(url, "cutover", "lines").out
+    statements = succeed(url, "cutover", "lines", "--unverified", "--json").json["statements"]
+    text = succeed(url, "cutover", "lines", "--unverified").out
 
     with conn.transaction():
         for statement in statements:
@@ -248,8 +249,8 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
     url: str, conn: psycopg.Connection, tmp_path: Path
 ) -> None:
     file = write_mapping(make_lines(conn), tmp_path)
-    outcome = {"step", "mapping", "changed", "seconds", "attempts"}
-    preview = {"step", "mapping", "statements"}
+    outcome = {"step", "mapping", "changed", "seconds", "attempts", "held", "notes"}
+    preview = {"step", "mapping", "statements", "findings", "users", "notes"}
     keys = {
         ("plan", file): {
             *("mapping", "legacy", "target", "phase", "rows", "form", "why", "columns"),
@@ -274,8 +275,9 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
             ),
             "finished",
         },
-        ("cutover", "lines"): preview,
-        ("cutover", "lines", "--execute"): outcome,
+        ("cutover", "lines", "--unverified"): preview,
+        ("cutover", "lines", "--unverified", "--execute"): outcome,
+        ("usage", "lines"): {"mapping", "since", "now", "uses", "notes"},
         ("rollback", "lines"): preview,
         ("rollback", "lines", "--execute"): outcome,
         ("unexpand", "lines"): preview,
@@ -286,7 +288,8 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
     (status,) = succeed(url, "status", "--json").json
     assert set(status) == {
         *("mapping", "legacy", "target", "form", "phase", "since", "rows", "rows_copied"),
-        *("problems", "next_step"),
+        *("problems", "next_step", "rejects", "indexes_to_build", "twins", "verified", "command"),
+        *("held_up_by", "not_validated"),
     }
     assert (status["phase"], status["rows_copied"], status["problems"]) == ("copied", 30, [])
     drafted = compat(url, "draft", "lines", "--json")

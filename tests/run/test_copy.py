@@ -6,7 +6,6 @@ Whatever happens, running it again ends with the same rows on both sides, none o
 import contextlib
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,17 @@ from compat.database import Database
 from compat.mapping import Mapping
 from compat.run.copy import CopyOptions, copy
 from compat.run.pace import Pace
-from tests.compat.migrations import one, value
+from tests.compat.migrations import value
+from tests.run.copying import (
+    finish,
+    progress,
+    start_copy,
+    terminate,
+    until_alone,
+    until_seen,
+)
 from tests.run.support import (
     PASSWORD,
-    Connection,
-    Ended,
     catalogue,
     changed_url,
     compat_here,
@@ -35,73 +40,11 @@ from tests.run.support import (
     own,
     phase,
     same_rows,
-    start,
     steps,
     succeed,
-    until,
     working,
     write_mapping,
 )
-
-
-@pytest.fixture
-def expand(url: str, conn: psycopg.Connection, tmp_path: Path) -> Callable[[int], Mapping]:
-    """Make `lines` with so many rows, and expand."""
-
-    def make(rows: int) -> Mapping:
-        mapping = make_lines(conn, rows)
-        succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
-        return mapping
-
-    return make
-
-
-def progress(conn: Connection) -> tuple[int, int, bool]:
-    """Rows seen and copied so far, and whether the copy says that it is done."""
-    seen, copied, done = one(
-        conn,
-        "SELECT sum(rows_seen)::int, sum(rows_copied)::int, max(finished_at) IS NOT NULL"
-        " FROM compat.copy_progress p JOIN compat.copy_range r ON r.mapping = p.mapping",
-    )
-    return seen, copied, done
-
-
-def start_copy(url: str, *options: str) -> "subprocess.Popen[str]":
-    return start(url, "copy", "lines", "--execute", *options)
-
-
-def until_seen(conn: Connection, rows: int, process: "subprocess.Popen[str]") -> None:
-    """Wait until the copy has committed so many rows; fail if it ends before that."""
-
-    def is_seen() -> bool:
-        assert process.poll() is None, ended(process)
-        return copied_rows(conn, "lines") >= rows
-
-    # No process, no table: before the first batch there is nothing to read.
-    until(is_seen, f"{rows} copied rows")
-
-
-def until_alone(conn: Connection) -> None:
-    """Wait until the server has noticed that the client is gone."""
-    until(
-        lambda: (
-            not value(
-                conn,
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE application_name = 'compat copy' AND datname = current_database()",
-            )
-        ),
-        "the end of the killed copy's connection",
-    )
-
-
-def finish(url: str, conn: Connection, mapping: Mapping) -> Ended:
-    """Run the copy to its end, and see that both sides hold the same rows."""
-    result = succeed(url, "copy", "lines", "--execute")
-    assert phase(conn, "lines") == "copied"
-    assert same_rows(conn, mapping)
-    return result
-
 
 # Killed, interrupted, crashed --------------------------------------------------------------------
 
@@ -186,10 +129,7 @@ def test_a_connection_that_the_administrator_ends_is_reported_as_lost(
     process = start_copy(url, "--batch-size", "10", "--throttle", "100")
     until_seen(conn, 10, process)
 
-    conn.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'compat copy' AND datname = current_database()"
-    )
+    assert terminate(conn, "compat copy") == 1
     result = ended(process)
 
     assert result.code == 2

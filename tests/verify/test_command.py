@@ -63,6 +63,8 @@ def test_the_command_needs_no_argument_but_the_environment_and_ends_with_its_ver
         "structure",
         "counts",
         "contents",
+        "integrity",
+        "losses",
         "probes",
     ]
     assert "\x1b" not in done.stdout
@@ -169,6 +171,8 @@ def test_a_role_that_may_only_read_verifies_the_data_and_probes_are_not_run(
         ("structure", "holds"),
         ("counts", "holds"),
         ("contents", "holds"),
+        ("integrity", "holds"),
+        ("losses", "holds"),
         ("probes", "not run"),
     ]
     assert "may not INSERT, UPDATE, DELETE" in mapping["checks"][-1]["summary"]

@@ -379,6 +379,8 @@ def test_a_copy_that_is_not_finished_does_not_hold_and_says_what_to_do(conn: Con
         ("structure", "holds"),
         ("counts", "does not hold"),
         ("contents", "does not hold"),
+        ("integrity", "holds"),
+        ("losses", "holds"),
         ("probes", "not run"),
     ]
     assert report.exit_code == 1

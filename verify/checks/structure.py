@@ -31,7 +31,12 @@ _FUNCTION = re.compile(
     re.DOTALL,
 )
 # pg_trigger.tgtype: row 1, before 2, insert 4, delete 8, update 16, truncate 32, instead 64
-_ROW_EVENTS, _TRUNCATE = 1 | 4 | 8 | 16, 32
+_EVENTS = 4 | 8 | 16 | 32
+_SYNC = {
+    "the trigger": (1 | 8 | 16,),
+    "the insert trigger": (1 | 4, 4),
+    "the truncate trigger": (32,),
+}
 _INSTEAD = {"insert": 64 | 1 | 4, "update": 64 | 1 | 16, "delete": 64 | 1 | 8}
 
 
@@ -225,26 +230,29 @@ def _view_text(context: Context, relation: str) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class _Trigger:
-    """A trigger that should, or should not, be there."""
+    """A trigger that should be there; `kinds` are the values of tgtype that it may have."""
 
     table: Table
     purpose: str
-    kind: int
-    wanted: bool = True
+    kinds: tuple[int, ...]
+    what: str = "the trigger"
 
 
 def _triggers(context: Context) -> Iterator[Finding]:
     mapping = context.mapping
     physical = Table(mapping.legacy.schema, context.physical_name, ())
     shown_view = Table(mapping.legacy.schema, context.view_name, ())
-    expected = []
-    for kind in (_ROW_EVENTS, _TRUNCATE):
-        expected.append(_Trigger(physical, "sync", kind, not context.is_cutover))
-        expected.append(_Trigger(mapping.target, "reverse", kind, context.is_cutover))
+    wanted, unwanted = (physical, "sync"), (mapping.target, "reverse")
+    if context.is_cutover:
+        wanted, unwanted = unwanted, wanted
+    expected = [_Trigger(*wanted, kinds, what) for what, kinds in _SYNC.items()]
     if mapping.chosen_form == "instead_of":
-        expected += [_Trigger(shown_view, name, kind) for name, kind in _INSTEAD.items()]
+        expected += [_Trigger(shown_view, name, (kind,)) for name, kind in _INSTEAD.items()]
     for trigger in expected:
         yield from _trigger(context, trigger)
+    for name, *_ in _triggers_of(context, *unwanted, _EVENTS):
+        subject = f"the trigger of {mapping.function(unwanted[1])} on {unwanted[0].sql}"
+        yield Finding("trigger", subject, f"{name} should not be there in this phase")
     known = {mapping.function(operation) for operation in view.OPERATIONS}
     rows = context.conn.execute(
         "SELECT t.tgname, p.pronamespace::regnamespace::text, p.proname "
@@ -262,30 +270,37 @@ def _triggers(context: Context) -> Iterator[Finding]:
 
 def _trigger(context: Context, trigger: _Trigger) -> Iterator[Finding]:
     function = context.mapping.function(trigger.purpose)
-    what = "the truncate trigger" if trigger.kind == _TRUNCATE else "the trigger"
-    subject = f"{what} of {function} on {trigger.table.sql}"
-    rows = context.conn.execute(
-        "SELECT tgname, tgtype::int, tgenabled::text, "
-        "tgqual IS NOT NULL OR tgattr <> ''::pg_catalog.int2vector "
-        "FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
-        f"AND tgrelid = {regclass(trigger.table.schema, trigger.table.name)} "
-        f"AND tgfoid = pg_catalog.to_regprocedure({literal(function + '()')}) "
-        f"AND (tgtype::int & {_TRUNCATE}) = {trigger.kind & _TRUNCATE}"
-    ).fetchall()
-    if not trigger.wanted:
-        for name, *_ in rows:
-            yield Finding("trigger", subject, f"{name} should not be there in this phase")
-        return
+    subject = f"{trigger.what} of {function} on {trigger.table.sql}"
+    events = trigger.kinds[0] & _EVENTS
+    rows = _triggers_of(context, trigger.table, trigger.purpose, events)
     if not rows:
         yield Finding("trigger", subject, f"{subject} is missing")
     for name, kind, enabled, is_conditional in rows:
         if enabled not in ("O", "A"):
             state = "disabled" if enabled == "D" else "enabled for replicas only"
-            yield Finding("trigger", subject, f"{name}: {what[4:]} is {state}", found=enabled)
-        if kind != trigger.kind or is_conditional:
+            what = trigger.what.removeprefix("the ")
+            yield Finding("trigger", subject, f"{name}: {what} is {state}", found=enabled)
+        if kind not in trigger.kinds or is_conditional:
             yield Finding(
                 "trigger", subject, f"{name} does not fire for what it should (edited by hand)"
             )
+
+
+def _triggers_of(
+    context: Context, table: Table, purpose: str, events: int
+) -> list[tuple[str, int, str, bool]]:
+    """Return the triggers that call a generated function at any of some events.
+
+    Name, tgtype, tgenabled, whether they have a condition.
+    """
+    return context.conn.execute(
+        "SELECT tgname, tgtype::int, tgenabled::text, "
+        "tgqual IS NOT NULL OR tgattr <> ''::pg_catalog.int2vector "
+        "FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
+        f"AND tgrelid = {regclass(table.schema, table.name)} AND tgfoid = "
+        f"pg_catalog.to_regprocedure({literal(context.mapping.function(purpose) + '()')}) "
+        f"AND (tgtype::int & {events}) <> 0"
+    ).fetchall()
 
 
 def _functions(context: Context) -> Iterator[Finding]:

@@ -24,6 +24,37 @@ EXCEPTION WHEN undefined_table OR wrong_object_type THEN
 END $$;
 
 ---
+-- Called once a lock is held, for which clients queue: waits only half as long for the next one.
+CREATE OR REPLACE FUNCTION compat.hurry()
+RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT set_config('lock_timeout', ceil(setting::numeric / 2)::text, true)
+FROM pg_settings WHERE name = 'lock_timeout'
+$$;
+
+---
+-- Locks all tables that reference `source`, which the caller locks next: as those do who write a
+-- referencing row, whose foreign key then looks at `source`. The other way round, each would wait for
+-- the other.
+CREATE OR REPLACE FUNCTION compat.lock_referencing(source regclass, mode text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    referencing regclass;
+BEGIN
+    FOR referencing IN
+        SELECT conrelid::regclass FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = source AND conrelid <> source AND conparentid = 0
+        GROUP BY conrelid ORDER BY conrelid::regclass::text
+    LOOP
+        EXECUTE format('LOCK TABLE %s IN %s MODE', referencing, mode);
+    END LOOP;
+    IF FOUND THEN
+        PERFORM compat.hurry();
+    END IF;
+END $$;
+
+---
 -- The definition of a foreign key, pointed at other columns of another table.
 CREATE OR REPLACE FUNCTION compat.foreign_key_definition(
     con oid, target regclass, source_columns text[], target_columns text[])

@@ -83,3 +83,74 @@ BEGIN
         HINT = 'Write to the legacy table; its rows come here by themselves. For columns that only '
                'this table has: SET compat.early_writes = on.';
 END $$;
+
+---
+-- After the cutover the retired table belongs to the reverse sync. What still means it (an updatable
+-- view, a rule, a function made before) would write rows that nothing carries to the target, and that
+-- a contract drops. Allowed are the reverse function and the cascades of foreign keys, told by the
+-- call stack: a setting or the depth of triggers would also let through what a user's trigger writes.
+-- No SET search_path: it would double the cost to each row that is synced back, and nothing here
+-- runs with more rights than the caller's. Who insists says SET compat.late_writes = on.
+-- Arguments: the reverse function, the view, the target, each as PostgreSQL writes it.
+CREATE OR REPLACE FUNCTION compat.refuse_late_write()
+RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF pg_catalog.strpos(stack, TG_ARGV[0]) > 0
+       OR pg_catalog.current_setting('compat.late_writes', true) = 'on' THEN
+        RETURN NULL;
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        -- Fires AFTER: where the same command (TRUNCATE ... CASCADE) emptied the target, nothing is lost.
+        IF (SELECT pg_catalog.sum(pg_catalog.pg_relation_size(r))
+            FROM (SELECT pg_catalog.to_regclass(TG_ARGV[2])
+                  UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(TG_ARGV[2]))) t(r)) = 0
+        THEN
+            RETURN NULL;
+        END IF;
+    ELSIF pg_catalog.pg_trigger_depth() > 1
+          AND pg_catalog.split_part(stack, E'\n', 2) ~ '(DELETE FROM|UPDATE) (ONLY )?".* OPERATOR\(' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = pg_catalog.format('%s takes no writes of its own: nothing would carry them to %s',
+                                    TG_RELID::pg_catalog.regclass, TG_ARGV[2]),
+        HINT = pg_catalog.format('Write to %s by its name. A view, rule or function that was made before the '
+                                 'cutover still means the old table: create it again.', TG_ARGV[1]);
+END $$;
+
+---
+-- Attaches refuse_late_write to the retired table and to its partitions, which have names of their own.
+CREATE OR REPLACE FUNCTION compat.guard_retired(
+    retired regclass, reverse regprocedure, view regclass, target regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation regclass;
+    call CONSTANT text := format('FOR EACH STATEMENT EXECUTE FUNCTION compat.refuse_late_write(%L, %L, %L)',
+                                 reverse, view, target);
+BEGIN
+    FOR relation IN SELECT retired UNION SELECT relid FROM pg_partition_tree(retired) LOOP
+        EXECUTE format('CREATE TRIGGER "00_compat_late_writes" BEFORE INSERT OR UPDATE OR DELETE ON %s %s',
+                       relation, call);
+        EXECUTE format('CREATE TRIGGER "00_compat_late_truncate" AFTER TRUNCATE ON %s %s', relation, call);
+    END LOOP;
+END $$;
+
+---
+CREATE OR REPLACE FUNCTION compat.unguard_retired(retired regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    guard record;
+BEGIN
+    FOR guard IN
+        SELECT tgname AS name, tgrelid::regclass AS relation FROM pg_trigger
+        WHERE tgfoid = 'compat.refuse_late_write'::regproc
+          AND tgrelid IN (SELECT retired UNION SELECT relid FROM pg_partition_tree(retired))
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', guard.name, guard.relation);
+    END LOOP;
+END $$;

@@ -53,6 +53,25 @@ CREATE TABLE IF NOT EXISTS compat.deferred_index (
 );
 
 ---
+-- Builds them in this transaction, for a migration that is taken back by SQL alone: `compat unexpand`
+-- has built them concurrently before.
+CREATE OR REPLACE FUNCTION compat.build_deferred_indexes(mapping_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN
+        SELECT m.document -> 'target' ->> 'schema' AS schema, d.name, d.definition
+        FROM compat.deferred_index d JOIN compat.mapping m ON m.name = d.mapping
+        WHERE d.mapping = mapping_name ORDER BY d.name
+    LOOP
+        EXECUTE format('DROP INDEX IF EXISTS %I.%I', item.schema, item.name);
+        EXECUTE item.definition;
+    END LOOP;
+END $$;
+
+---
 CREATE TABLE IF NOT EXISTS compat.foreign_key (
     mapping text NOT NULL REFERENCES compat.mapping ON DELETE CASCADE,
     referencing regclass NOT NULL,

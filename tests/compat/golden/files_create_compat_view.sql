@@ -11,27 +11,42 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM "public"."files__retired" AS r;
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+        INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
+        SELECT n."task_id",
+        n."remark"
+        FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
+            SELECT * FROM "public"."documents" AS s WHERE s."task_id" = inserted."task_id" AND pg_catalog.age(s.xmin) <= 0 OFFSET 0
+        ) AS s) AS n
+        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+        SELECT s."task_id", s."remark"
+        INTO NEW."task_id", NEW."remark"
+        FROM "public"."documents" AS s WHERE s."task_id" = NEW."task_id" AND pg_catalog.age(s.xmin) <= 0;
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        DELETE FROM "public"."files__retired" AS r WHERE r."id" = OLD."task_id"
+        AND (pg_catalog.age(r.xmin) > 0
+             OR NOT EXISTS (SELECT FROM "public"."documents" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
         UPDATE "public"."files__retired" AS r SET
             "id" = NEW."task_id",
     "note" = NEW."remark"
         WHERE r."id" = OLD."task_id";
-        IF NOT FOUND THEN
-        INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
-        VALUES (NEW."task_id",
-    NEW."remark")
-        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
+        IF FOUND THEN
+            RETURN NULL;
         END IF;
-    ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
-        VALUES (NEW."task_id",
-    NEW."remark")
-        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
-    ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM "public"."files__retired" AS r WHERE r."id" = OLD."task_id";
-    ELSE
-        DELETE FROM "public"."files__retired";
     END IF;
+    INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
+    VALUES (NEW."task_id",
+        NEW."remark")
+    ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
     RETURN NULL;
 END
 $compat$;

@@ -1,10 +1,16 @@
 SELECT CASE WHEN EXISTS (SELECT FROM "public"."files") THEN compat.require_phase('files', 'copied') ELSE compat.require_phase('files', 'expanded', 'copying', 'copied') END;
 
+SELECT compat.lock_referencing('"public"."files"'::pg_catalog.regclass, 'SHARE ROW EXCLUSIVE');
+
 LOCK TABLE "public"."files" IN ACCESS EXCLUSIVE MODE;
+
+SELECT compat.hurry();
 
 LOCK TABLE "public"."files__compat" IN ACCESS EXCLUSIVE MODE;
 
 DROP TRIGGER "00_compat_sync" ON "public"."files";
+
+DROP TRIGGER "00_compat_sync_insert" ON "public"."files";
 
 DROP TRIGGER "00_compat_sync_truncate" ON "public"."files";
 
@@ -16,8 +22,24 @@ ALTER VIEW "public"."files__compat" RENAME TO "files";
 
 SELECT compat.wear('"public"."files"'::pg_catalog.regclass, compat.looks_of('"public"."files__retired"'::pg_catalog.regclass));
 
-CREATE TRIGGER "00_compat_reverse" AFTER INSERT OR UPDATE OR DELETE
+CREATE TRIGGER "00_compat_reverse" AFTER UPDATE OR DELETE
 ON "public"."documents" FOR EACH ROW EXECUTE FUNCTION "compat"."files__reverse"();
+
+DO $compat$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = '"public"."documents"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = '"public"."files__retired"'::pg_catalog.regclass AND contype = 'f') THEN
+        CREATE TRIGGER "00_compat_reverse_insert" AFTER INSERT
+        ON "public"."documents" FOR EACH ROW EXECUTE FUNCTION "compat"."files__reverse"();
+    ELSE
+        CREATE TRIGGER "00_compat_reverse_insert" AFTER INSERT
+        ON "public"."documents" REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."files__reverse"();
+    END IF;
+END
+$compat$;
 
 CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
 ON "public"."documents" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."files__reverse"();

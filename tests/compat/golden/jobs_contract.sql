@@ -10,6 +10,8 @@ ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."tasks"."task_id";
 
 DROP TRIGGER "00_compat_reverse" ON "public"."tasks";
 
+DROP TRIGGER "00_compat_reverse_insert" ON "public"."tasks";
+
 DROP TRIGGER "00_compat_reverse_truncate" ON "public"."tasks";
 
 DROP VIEW "public"."jobs";

@@ -8,8 +8,8 @@ WHERE place = cut * size / %(ranges)s AND place > 0
 GROUP BY key, place ORDER BY place;
 
 WITH seen AS MATERIALIZED (
-    SELECT l.* FROM "public"."jobs" AS l
-    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer))
+    SELECT l.* FROM "public"."jobs" AS l CROSS JOIN LATERAL (SELECT l."id" OFFSET 0) AS found ("key1")
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)) AND ROW(l."id") <= ROW(found."key1")
     ORDER BY l."id" LIMIT %(size)s FOR SHARE OF l SKIP LOCKED
 ), copied AS (
     INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")

@@ -143,7 +143,34 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM "public"."jobs__retired" AS r;
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+        INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
+        SELECT n."task_id",
+        (n."cents"::numeric * 0.01)::numeric(10,2),
+        CASE n."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (n."state")::text, NULL::integer)::integer END,
+        (n."done_at" IS NOT NULL),
+        n."remark",
+        'shop'::text
+        FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
+            SELECT * FROM "public"."tasks" AS s WHERE s."task_id" = inserted."task_id" AND pg_catalog.age(s.xmin) <= 0 OFFSET 0
+        ) AS s) AS n
+        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+        SELECT s."task_id", s."cents", s."state", s."done_at", s."remark"
+        INTO NEW."task_id", NEW."cents", NEW."state", NEW."done_at", NEW."remark"
+        FROM "public"."tasks" AS s WHERE s."task_id" = NEW."task_id" AND pg_catalog.age(s.xmin) <= 0;
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id"
+        AND (pg_catalog.age(r.xmin) > 0
+             OR NOT EXISTS (SELECT FROM "public"."tasks" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
         UPDATE "public"."jobs__retired" AS r SET
             "id" = NEW."task_id",
     "cost" = CASE WHEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) ELSE r."cost" END,
@@ -151,30 +178,18 @@ BEGIN
     "done" = CASE WHEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) THEN (NEW."done_at" IS NOT NULL) ELSE r."done" END,
     "note" = NEW."remark"
         WHERE r."id" = OLD."task_id";
-        IF NOT FOUND THEN
-        INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
-        VALUES (NEW."task_id",
-    (NEW."cents"::numeric * 0.01)::numeric(10,2),
-    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END,
-    (NEW."done_at" IS NOT NULL),
-    NEW."remark",
-    'shop'::text)
-        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
+        IF FOUND THEN
+            RETURN NULL;
         END IF;
-    ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
-        VALUES (NEW."task_id",
-    (NEW."cents"::numeric * 0.01)::numeric(10,2),
-    CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END,
-    (NEW."done_at" IS NOT NULL),
-    NEW."remark",
-    'shop'::text)
-        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
-    ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id";
-    ELSE
-        DELETE FROM "public"."jobs__retired";
     END IF;
+    INSERT INTO "public"."jobs__retired" AS r ("id", "cost", "status", "done", "note", "origin") OVERRIDING SYSTEM VALUE
+    VALUES (NEW."task_id",
+        (NEW."cents"::numeric * 0.01)::numeric(10,2),
+        CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END,
+        (NEW."done_at" IS NOT NULL),
+        NEW."remark",
+        'shop'::text)
+    ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "note" = EXCLUDED."note";
     RETURN NULL;
 END
 $compat$;

@@ -14,7 +14,34 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM "public"."tasks" AS t;
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+        SELECT n."id",
+        (n."cost"::numeric * 100)::integer,
+        CASE n."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (n."status")::text, NULL::text)::text END,
+        CASE n."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (n."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        n."note",
+        (upper(note))
+        FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
+            SELECT * FROM "public"."jobs" AS s WHERE s."id" = inserted."id" AND pg_catalog.age(s.xmin) <= 0 OFFSET 0
+        ) AS s) AS n
+        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+        SELECT s."id", s."cost", s."status", s."done", s."note", s."origin"
+        INTO NEW."id", NEW."cost", NEW."status", NEW."done", NEW."note", NEW."origin"
+        FROM "public"."jobs" AS s WHERE s."id" = NEW."id" AND pg_catalog.age(s.xmin) <= 0;
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id"
+        AND (pg_catalog.age(t.xmin) > 0
+             OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
         UPDATE "public"."tasks" AS t SET
             "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
@@ -22,30 +49,18 @@ BEGIN
         "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
         "remark" = NEW."note"
         WHERE t."task_id" = OLD."id";
-        IF NOT FOUND THEN
-        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
-        VALUES (NEW."id",
-        (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
-        NEW."note",
-        (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
-        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
+        IF FOUND THEN
+            RETURN NULL;
         END IF;
-    ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
-        VALUES (NEW."id",
+    END IF;
+    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+    VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
         CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
         CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
-        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
-    ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id";
-    ELSE
-        DELETE FROM "public"."tasks";
-    END IF;
+    ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
     RETURN NULL;
 END
 $compat$;
@@ -54,8 +69,24 @@ REVOKE ALL ON FUNCTION "compat"."jobs__sync"() FROM PUBLIC;
 
 SELECT compat.own('"compat"."jobs__sync"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
 
-CREATE TRIGGER "00_compat_sync" AFTER INSERT OR UPDATE OR DELETE
+CREATE TRIGGER "00_compat_sync" AFTER UPDATE OR DELETE
 ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+
+DO $compat$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = '"public"."jobs"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = '"public"."tasks"'::pg_catalog.regclass AND contype = 'f') THEN
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+    ELSE
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+    END IF;
+END
+$compat$;
 
 CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
 ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();

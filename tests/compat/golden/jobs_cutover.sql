@@ -1,10 +1,16 @@
 SELECT CASE WHEN EXISTS (SELECT FROM "public"."jobs") THEN compat.require_phase('jobs', 'copied') ELSE compat.require_phase('jobs', 'expanded', 'copying', 'copied') END;
 
+SELECT compat.lock_referencing('"public"."jobs"'::pg_catalog.regclass, 'SHARE ROW EXCLUSIVE');
+
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
+
+SELECT compat.hurry();
 
 LOCK TABLE "public"."jobs__compat" IN ACCESS EXCLUSIVE MODE;
 
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
+
+DROP TRIGGER "00_compat_sync_insert" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
@@ -20,8 +26,24 @@ ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
 
 ALTER TABLE "public"."tasks" ALTER COLUMN "task_id" SET DEFAULT nextval('"public"."jobs_id_seq"'::regclass);
 
-CREATE TRIGGER "00_compat_reverse" AFTER INSERT OR UPDATE OR DELETE
+CREATE TRIGGER "00_compat_reverse" AFTER UPDATE OR DELETE
 ON "public"."tasks" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__reverse"();
+
+DO $compat$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = '"public"."tasks"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = '"public"."jobs__retired"'::pg_catalog.regclass AND contype = 'f') THEN
+        CREATE TRIGGER "00_compat_reverse_insert" AFTER INSERT
+        ON "public"."tasks" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__reverse"();
+    ELSE
+        CREATE TRIGGER "00_compat_reverse_insert" AFTER INSERT
+        ON "public"."tasks" REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__reverse"();
+    END IF;
+END
+$compat$;
 
 CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
 ON "public"."tasks" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__reverse"();

@@ -2,11 +2,17 @@ SELECT compat.require_phase('jobs', 'expanded', 'copying', 'copied');
 
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
+DROP TRIGGER "00_compat_sync_insert" ON "public"."jobs";
+
 DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
 
 DROP FUNCTION IF EXISTS "compat"."jobs__sync"();
+
+SELECT compat.build_deferred_indexes('jobs');
+
+DELETE FROM compat.reject WHERE mapping = 'jobs';
 
 DELETE FROM compat.mapping WHERE name = 'jobs';
 

@@ -1,12 +1,18 @@
 SELECT compat.require_phase('jobs', 'cutover');
 
+SELECT compat.lock_referencing('"public"."jobs__retired"'::pg_catalog.regclass, 'ACCESS EXCLUSIVE');
+
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
+
+SELECT compat.hurry();
 
 LOCK TABLE "public"."jobs__retired" IN ACCESS EXCLUSIVE MODE;
 
 SELECT compat.drop_foreign_key_twins('jobs');
 
 DROP TRIGGER "00_compat_reverse" ON "public"."tasks";
+
+DROP TRIGGER "00_compat_reverse_insert" ON "public"."tasks";
 
 DROP TRIGGER "00_compat_reverse_truncate" ON "public"."tasks";
 
@@ -22,8 +28,24 @@ ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
 
 ALTER TABLE "public"."tasks" ALTER COLUMN "task_id" DROP DEFAULT;
 
-CREATE TRIGGER "00_compat_sync" AFTER INSERT OR UPDATE OR DELETE
+CREATE TRIGGER "00_compat_sync" AFTER UPDATE OR DELETE
 ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+
+DO $compat$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = '"public"."jobs"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = '"public"."tasks"'::pg_catalog.regclass AND contype = 'f') THEN
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+    ELSE
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+    END IF;
+END
+$compat$;
 
 CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
 ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();

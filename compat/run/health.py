@@ -1,0 +1,165 @@
+"""What is wrong with a migration: the database compared with what its phase and mapping say.
+
+Cheap enough for every `compat status`; `compat-verify` compares rows and behaviour as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import md5
+
+from compat import catalog
+from compat.compile import swap, sync, view
+from compat.compile.functions import bodies, triggers
+from compat.connection import Connection
+from compat.mapping import Mapping
+from compat.state import BEFORE_CUTOVER, Stored
+
+
+def problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
+    """Return one sentence for each thing that is not as it must be; none when all is well."""
+    found = list(_relations(conn, stored))
+    if stored.fingerprint != stored.mapping.fingerprint:
+        found.append("the stored mapping was changed by hand: its fingerprint is another")
+    if stored.phase == "contracted":
+        return (*found, *_leftovers(conn, stored.mapping))
+    return (
+        *found,
+        *_sync_triggers(conn, stored),
+        *_guard(conn, stored),
+        *_view_triggers(conn, stored),
+        *_functions(conn, stored.mapping),
+        *_indexes(conn, stored),
+    )
+
+
+def _relations(conn: Connection, stored: Stored) -> Iterator[str]:
+    mapping, schema = stored.mapping, stored.mapping.legacy.schema
+    wanted = [(mapping.target.schema, mapping.target.name, "table")]
+    unwanted = []
+    if stored.phase == "cutover":
+        wanted += [(schema, mapping.legacy.name, "view"), (schema, mapping.retired_name, "table")]
+        unwanted += [mapping.standby_name]
+    elif stored.phase in BEFORE_CUTOVER:
+        wanted += [(schema, mapping.legacy.name, "table"), (schema, mapping.standby_name, "view")]
+        unwanted += [mapping.retired_name]
+    kinds = {"r": "table", "p": "table", "v": "view"}
+    for where, name, kind in wanted:
+        relation = catalog.find_exact(conn, where, name)
+        if relation is None:
+            yield f"{where}.{name} is missing"
+        elif kinds.get(relation.kind) != kind:
+            yield f"{where}.{name} is not a {kind}"
+    for name in unwanted:
+        if catalog.find_exact(conn, schema, name) is not None:
+            yield f"{schema}.{name} is in the way: the next step needs the name"
+
+
+def _leftovers(conn: Connection, mapping: Mapping) -> Iterator[str]:
+    """Yield what a contract must have removed."""
+    for name in (mapping.retired_name, mapping.standby_name):
+        if catalog.find_exact(conn, mapping.legacy.schema, name) is not None:
+            yield f"{mapping.legacy.schema}.{name} is left over"
+    for name in bodies(_generated(mapping)):
+        row = conn.execute("SELECT to_regprocedure(%s)", [f"{name}()"]).fetchone()
+        if row != (None,):
+            yield f"the function {name} is left over"
+
+
+def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
+    """Without the sync the two tables part silently: are its triggers there, and on?"""
+    mapping = stored.mapping
+    attach = sync.attach_reverse if stored.phase == "cutover" else sync.attach_forward
+    off = {table for name, table, _ in triggers(attach(mapping)) if not _fires(conn, table, name)}
+    for table in (mapping.legacy, mapping.target):
+        if table.sql not in off:
+            continue
+        if stored.phase != "cutover" and table is mapping.target:
+            yield _unguarded(table.title)
+        else:
+            yield (
+                f"the sync triggers on {table.title} are missing or disabled: writes do not pass"
+            )
+
+
+def _guard(conn: Connection, stored: Stored) -> Iterator[str]:
+    """After the cutover nobody but the sync may write to the retired table: is that refused?"""
+    if stored.phase != "cutover":
+        return
+    row = conn.execute(
+        "SELECT count(*) FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(%s)"
+        " AND tgenabled IN ('O', 'A') AND tgfoid = to_regproc('compat.refuse_late_write')",
+        [stored.mapping.retired],
+    ).fetchone()
+    if row != (2,):
+        yield _unguarded(f"{stored.mapping.legacy.schema}.{stored.mapping.retired_name}")
+
+
+def _unguarded(title: str) -> str:
+    return (
+        f"{title} is not guarded: its trigger is missing or disabled, and what is written there "
+        "directly would be lost"
+    )
+
+
+def _view_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
+    for name, _, function in triggers(view.create_view(stored.mapping)):
+        if not _fires(conn, stored.view_sql, name):
+            yield f"the trigger of {function} on {stored.view_sql} is missing or disabled"
+
+
+def _fires(conn: Connection, table: str, name: str) -> bool:
+    """Return whether a trigger is there and enabled; True where its table is not (see above)."""
+    row = conn.execute(
+        "SELECT to_regclass(%(table)s) IS NULL OR EXISTS ("
+        "  SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(%(table)s)"
+        "  AND tgname = %(name)s AND tgenabled IN ('O', 'A'))",
+        {"table": table, "name": name},
+    ).fetchone()
+    return row == (True,)
+
+
+def _functions(conn: Connection, mapping: Mapping) -> Iterator[str]:
+    for name, body in bodies(_generated(mapping)).items():
+        row = conn.execute(
+            "SELECT md5(prosrc) FROM pg_catalog.pg_proc WHERE oid = to_regprocedure(%s)",
+            [f"{name}()"],
+        ).fetchone()
+        if row is None:
+            yield f"the function {name} is missing"
+        elif row[0] != md5(body.encode(), usedforsecurity=False).hexdigest():
+            yield (
+                f"the function {name} is not what the mapping compiles to: it was edited, or is "
+                "of another version (compat-verify shows the difference)"
+            )
+
+
+def _generated(mapping: Mapping) -> list[str]:
+    return [*swap.create_sync(mapping), *swap.create_compat_view(mapping)]
+
+
+def _indexes(conn: Connection, stored: Stored) -> Iterator[str]:
+    rows = conn.execute(
+        "SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_catalog.pg_index i"
+        " WHERE NOT indisvalid AND indrelid IN (to_regclass(%s), to_regclass(%s)) AND NOT EXISTS ("
+        "  SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = indexrelid)"
+        " ORDER BY 1",
+        [stored.legacy_sql, stored.mapping.target.sql],
+    )
+    for name, table in rows:
+        yield f"the index {name} on {table} is invalid: a build of it was interrupted; drop it"
+
+
+def not_validated(conn: Connection, mapping: Mapping) -> tuple[str, ...]:
+    """Return the constraints of the target that old rows were not checked against.
+
+    Without the twins of foreign keys (of other migrations, too): those wait for a contract.
+    """
+    rows = conn.execute(
+        "SELECT c.conrelid::regclass::text || '.' || quote_ident(c.conname)"
+        " FROM pg_catalog.pg_constraint c WHERE NOT c.convalidated AND c.conrelid = to_regclass(%s)"
+        " AND NOT EXISTS (SELECT FROM compat.foreign_key f"
+        "  WHERE f.referencing = c.conrelid AND f.twin_name = c.conname) ORDER BY 1",
+        [mapping.target.sql],
+    ).fetchall()
+    return tuple(row[0] for row in rows)

@@ -1,0 +1,288 @@
+"""Concurrency: two sessions write the same row through the view, and neither is told a lie.
+
+The second one waits for the first, as on a table. Then it either re-checks the row, or is told to
+try again (40001); what it must not do is to go on with what it read before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psycopg
+
+from compat.connection import Connection, connect
+from verify.context import Context, plural, shown
+from verify.probes.statements import Cells, where
+from verify.races import moves
+from verify.races.moves import Change
+from verify.report import Finding, Result, does_not_hold, holds, not_run
+from verify.scratch import CannotCopy, Scratch, key_of_a_row, opened
+
+NAME = "concurrency"
+
+Row = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a race ended.
+
+    :param told: how many rows the second session was told that it wrote; 0 if it was to try again
+    :param row: the row as the view shows it afterwards; empty when it is gone
+    """
+
+    told: int
+    row: Row
+
+
+@dataclass(frozen=True)
+class Race:
+    """Two statements on one row, the second while the first is not committed.
+
+    :param kind: a stable word for programs
+    :param operation: the trigger function that must guard the second statement
+    :param lie: returns what is wrong with an ending, or None
+    """
+
+    kind: str
+    title: str
+    first: str
+    second: str
+    operation: str
+    lie: Callable[[Ending], str | None]
+
+
+def check(context: Context) -> Result:
+    """Return whether concurrent writers through the view see each other's work.
+
+    :raises psycopg.Error: the role may not create a schema, or the view is not there
+    """
+    reason = _why_not(context)
+    if reason is not None:
+        return not_run(NAME, reason)
+    try:
+        with opened(context, rows=1) as scratch:
+            return _run(context, scratch)
+    except CannotCopy as error:
+        return not_run(NAME, str(error))
+
+
+def _why_not(context: Context) -> str | None:
+    conn = context.conn
+    if conn.execute("SHOW transaction_read_only").fetchone() == ("on",):
+        return "this connection may only read (a standby, or default_transaction_read_only)"
+    row = conn.execute(
+        "SELECT has_database_privilege(current_database(), 'CREATE'), current_user::text,"
+        " current_database()"
+    ).fetchone()
+    assert row is not None
+    if not row[0]:
+        return (
+            f"permission denied: {row[1]} may not create a schema in {row[2]}, which the races "
+            "need for a copy of the view"
+        )
+    return None
+
+
+def _run(context: Context, scratch: Scratch) -> Result:
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(connect(scratch.url, autocommit=False, purpose="verify race"))
+            for _ in range(2)
+        )
+        track = _Track(scratch, first, second, stack.enter_context(ThreadPoolExecutor(1)))
+        key = key_of_a_row(first, scratch)
+        races = list(_races(first, scratch, key))
+        first.rollback()
+        if not races:
+            return not_run(NAME, "no update could be made up that the view accepts")
+        findings = []
+        for race in races:
+            lie = race.lie(track.run(race, key))
+            if lie is not None:
+                findings.append(Finding(race.kind, race.title, lie + _where(context, race)))
+    numbers = (("races", len(races)),)
+    if not findings:
+        return holds(
+            NAME, f"{plural(len(races), 'race')} of two sessions, none lost", numbers=numbers
+        )
+    lost = ", ".join(finding.subject for finding in findings)
+    return does_not_hold(
+        NAME,
+        f"{len(findings)} of {plural(len(races), 'race')} of two sessions lost a write: {lost}",
+        tuple(findings),
+        numbers=numbers,
+    )
+
+
+def _where(context: Context, race: Race) -> str:
+    if context.mapping.chosen_form == "updatable":
+        return ""
+    return f" (the guard of {context.mapping.function(race.operation)})"
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Two sessions, and a thread in which the second one may wait for the first."""
+
+    scratch: Scratch
+    first: Connection
+    second: Connection
+    thread: ThreadPoolExecutor
+
+    def run(self, race: Race, key: Cells) -> Ending:
+        """Let two sessions race for a row that is as it was at the beginning.
+
+        :raises psycopg.Error: a statement was refused for another reason than the other session
+        """
+        self.scratch.reset(self.first)
+        self.first.execute(race.first)
+        self.scratch.check_apart(self.first)
+        answer = self.thread.submit(self._second, race.second)
+        self._await_blocked(answer)
+        self.first.commit()
+        told = answer.result()
+        row = moves.shown(self.first, self.scratch, key)
+        self.first.rollback()
+        return Ending(told, row)
+
+    def _second(self, statement: str) -> int:
+        try:
+            written = self.second.execute(statement).rowcount
+            self.scratch.check_apart(self.second)
+            self.second.commit()
+        except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+            self.second.rollback()
+            return 0
+        return written
+
+    def _await_blocked(self, answer: Future[int]) -> None:
+        """Return when the second session waits for the first one, or is through already."""
+        pid = self.second.info.backend_pid
+        while not answer.done():
+            blocked = self.first.execute(
+                "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(%s))", [pid]
+            ).fetchone()
+            if blocked == (True,):
+                return
+            wait([answer], timeout=0.002)
+
+
+def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
+    """Yield the races; each kind on a plainly renamed column and on a converted one.
+
+    The update of a row has a statement of its own for either.
+    """
+    possible = list(moves.changes(conn, scratch, key))
+    chosen = [
+        next((change for change in possible if change.lens.converts is converts), None)
+        for converts in (False, True)
+    ]
+    here, view = where(key), scratch.view
+    increments = list(moves.steps(conn, scratch, key))
+    yield from (_increment(step, view, here) for step in increments[:2])
+    for change in filter(None, chosen):
+        yield _claim(change, view, here)
+        yield _stale_delete(change, view, here)
+        yield _update_of_deleted(change, view, here)
+        other = next((item for item in possible if item.column != change.column), None)
+        if other is not None:
+            yield _two_columns(other, change, view, here)
+    yield _two_deletes(view, here)
+
+
+def _increment(step: moves.Step, view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        told = 1 + ending.told
+        if (found := ending.row.get(step.column)) == step.values[told]:
+            return None
+        return (
+            f"{told} sessions were told that SET {step.assignment} was done; {step.column} went "
+            f"from {shown(step.values[0])} to {shown(found)} instead of {shown(step.values[told])}"
+        )
+
+    statement = f"UPDATE {view} SET {step.assignment} WHERE {here}"
+    title = f"two increments of {step.column}"
+    return Race("lost update", title, statement, statement, "update", lie)
+
+
+def _claim(change: Change, view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        if ending.told == 0 and ending.row.get(change.column) == change.after:
+            return None
+        return (
+            f"two sessions both claimed the row while {change.column} was {shown(change.before)}, "
+            "and both were told that they have it"
+        )
+
+    statement = f"UPDATE {view} SET {change.assignment} WHERE {here} AND {change.is_unchanged}"
+    title = f"two claims by {change.column}"
+    return Race("double claim", title, statement, statement, "update", lie)
+
+
+def _stale_delete(change: Change, view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        if ending.told == 0 and ending.row:
+            return None
+        return (
+            f"a session deleted the row WHERE {change.column} = {shown(change.before)} after "
+            f"another had made it {shown(change.after)}"
+        )
+
+    return Race(
+        "stale delete",
+        f"delete by a {change.column} that changes",
+        f"UPDATE {view} SET {change.assignment} WHERE {here}",
+        f"DELETE FROM {view} WHERE {here} AND {change.is_unchanged}",
+        "delete",
+        lie,
+    )
+
+
+def _update_of_deleted(change: Change, view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        if ending.told == 0 and not ending.row:
+            return None
+        return f"an update of {change.column} was told that it wrote a row that was just deleted"
+
+    return Race(
+        "phantom update",
+        f"update of {change.column} in a row that is deleted",
+        f"DELETE FROM {view} WHERE {here}",
+        f"UPDATE {view} SET {change.assignment} WHERE {here}",
+        "update",
+        lie,
+    )
+
+
+def _two_columns(first: Change, second: Change, view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        wanted = {first.column: first.after}
+        if ending.told:
+            wanted[second.column] = second.after
+        lost = [name for name, value in wanted.items() if ending.row.get(name) != value]
+        if not lost:
+            return None
+        return f"{', '.join(lost)}: one session's value was overwritten by the other's old one"
+
+    return Race(
+        "lost update",
+        f"updates of {first.column} and {second.column} side by side",
+        f"UPDATE {view} SET {first.assignment} WHERE {here}",
+        f"UPDATE {view} SET {second.assignment} WHERE {here}",
+        "update",
+        lie,
+    )
+
+
+def _two_deletes(view: str, here: str) -> Race:
+    def lie(ending: Ending) -> str | None:
+        if ending.told == 0 and not ending.row:
+            return None
+        return "two sessions were both told that they deleted the row"
+
+    statement = f"DELETE FROM {view} WHERE {here}"
+    return Race("double delete", "two deletes", statement, statement, "delete", lie)

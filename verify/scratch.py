@@ -1,0 +1,252 @@
+"""A copy of view, triggers and target in a schema of its own, for what must be committed to be seen.
+
+Copied as they stand in the database, edits by hand included. Tables are UNLOGGED: not replicated.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from compat.connection import Connection, connect, url_of
+from compat.mapping import Mapping
+from compat.names import dollar_quote, ident, idents, literal, qualified, regclass
+from compat.tables import Table
+from verify.context import Context
+from verify.probes.statements import Cells
+from verify.probes.values import ordinary
+
+_PREFIX = "compat_verify_"
+_EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # bits of pg_trigger.tgtype
+_VIEW, _BASE = "compat_verify_view", "compat_verify_base"
+
+
+class CannotCopy(Exception):
+    """The view cannot be tried on a copy; the message says why."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The copy; every connection to its database can use it until `opened` ends.
+
+    :param rows: how many rows the copied target has
+    """
+
+    url: str
+    schema: str
+    mapping: Mapping
+    rows: int = 0
+
+    @property
+    def view(self) -> str:
+        """The copied view, quoted."""
+        return qualified(self.schema, _VIEW)
+
+    @property
+    def target(self) -> Table:
+        """The copied target table."""
+        return replace(self.mapping.target, schema=self.schema)
+
+    def reset(self, conn: Connection) -> None:
+        """Give the copied target its first rows again, and commit."""
+        with conn.transaction():
+            conn.execute(f"TRUNCATE {self.target.sql}")
+            conn.execute(_insert(self.target, qualified(self.schema, _BASE)))
+
+    def check_apart(self, conn: Connection) -> None:
+        """Make sure that an open transaction has written to nothing but the copy.
+
+        A function edited by hand may name the real target in a way that we do not recognise.
+
+        :raises CannotCopy: names the table; the transaction must not be committed
+        """
+        row = conn.execute(
+            "SELECT string_agg(DISTINCT c.oid::regclass::text, ', ') FROM pg_catalog.pg_locks l"
+            " JOIN pg_catalog.pg_class c ON c.oid = l.relation"
+            " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation'"
+            " AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND c.relkind IN ('r', 'p')"
+            " AND c.relnamespace <> pg_catalog.to_regnamespace(%s)",
+            [ident(self.schema)],
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            conn.rollback()
+            raise CannotCopy(f"a trigger of the view also writes to {row[0]}: tried on no copy")
+
+
+@contextmanager
+def opened(context: Context, rows: int) -> Iterator[Scratch]:
+    """Yield a copy with up to so many rows of the target, made up if it is empty.
+
+    A session of its own waits in the server for the end of ours, whatever ends it, and then drops
+    the copy: it goes also when this program is killed.
+
+    :raises CannotCopy: no row could be made up, or the view has no column list to copy
+    :raises psycopg.Error: the role may not create a schema, or not read what is copied
+    """
+    url, key = url_of(context.conn), secrets.randbits(62)
+    schema = f"{_PREFIX}{key}"
+    definition = _definition(context)
+    with connect(url, purpose="verify copy") as conn, ThreadPoolExecutor(1) as pool:
+        _drop_leftovers(conn)
+        conn.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [key])
+        cleaner = pool.submit(_drop_at_the_end, url, schema, key)
+        try:
+            _await_waiting(conn, cleaner, key)
+            scratch = Scratch(url, schema, context.mapping)
+            yield replace(scratch, rows=_create(conn, scratch, definition, rows))
+        finally:
+            if not conn.closed:
+                conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [key])
+            cleaner.result()
+
+
+def _drop_at_the_end(url: str, schema: str, key: int) -> None:
+    with connect(url, purpose="verify clean-up") as conn:
+        for setting in ("statement_timeout", "lock_timeout", "client_connection_check_interval"):
+            conn.execute(f"SET {setting} = 0")
+        conn.execute("SET client_min_messages = warning")
+        drop = f"DROP SCHEMA IF EXISTS {ident(schema)} CASCADE"
+        body = f"BEGIN PERFORM pg_catalog.pg_advisory_lock({key}); {drop}; END"
+        conn.execute(f"DO {dollar_quote(body)}")
+
+
+def _await_waiting(conn: Connection, cleaner: Future[None], key: int) -> None:
+    """Return when the session that cleans up stands in the queue for our lock."""
+    while not cleaner.done():
+        if conn.execute(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory'"
+            " AND NOT granted AND (classid::bigint << 32) + objid::bigint = %s)",
+            [key],
+        ).fetchone() == (True,):
+            return
+        wait([cleaner], timeout=0.005)
+    cleaner.result()
+
+
+def _drop_leftovers(conn: Connection) -> None:
+    """Drop the copies of runs that not even the server survived."""
+    conn.execute("SET client_min_messages = warning")
+    for (schema,) in conn.execute(
+        "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname ~ %s"
+        " AND pg_catalog.pg_has_role(nspowner, 'USAGE')",
+        [rf"^{_PREFIX}\d+$"],
+    ).fetchall():
+        with conn.transaction():
+            key = int(schema.removeprefix(_PREFIX))
+            if conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [key]).fetchone() == (True,):
+                conn.execute(f"DROP SCHEMA IF EXISTS {ident(schema)} CASCADE")
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """View and triggers as the catalogue has them.
+
+    :param query: names the target without its schema
+    :param triggers: by name, events and the function's definition from RETURNS on
+    """
+
+    query: str
+    triggers: tuple[tuple[str, str, str], ...]
+
+
+def _definition(context: Context) -> _Definition:
+    conn, mapping = context.conn, context.mapping
+    view = regclass(mapping.legacy.schema, context.view_name)
+    with conn.transaction(force_rollback=True):
+        conn.execute(
+            "SELECT pg_catalog.set_config('search_path', %s, true)", [ident(mapping.target.schema)]
+        )
+        row = conn.execute(f"SELECT pg_catalog.pg_get_viewdef({view})").fetchone()
+    assert row is not None
+    triggers = conn.execute(
+        "SELECT t.tgname, t.tgtype::int, pg_catalog.pg_get_functiondef(t.tgfoid)"
+        f" FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {view} AND NOT t.tgisinternal"
+        " AND t.tgtype & 64 <> 0"
+    ).fetchall()
+    return _Definition(
+        row[0],
+        tuple(
+            (
+                name,
+                " OR ".join(word for bit, word in _EVENTS.items() if kind & bit),
+                text.partition(" RETURNS trigger\n")[2],
+            )
+            for name, kind, text in triggers
+        ),
+    )
+
+
+def _create(conn: Connection, scratch: Scratch, definition: _Definition, rows: int) -> int:
+    """Make the copy, commit it, and return how many rows it has."""
+    target, real = scratch.target, scratch.mapping.target
+    with conn.transaction():
+        conn.execute(f"CREATE SCHEMA {ident(scratch.schema)}")
+        conn.execute(
+            f"CREATE UNLOGGED TABLE {target.sql} (LIKE {real.sql} INCLUDING ALL"
+            " EXCLUDING COMMENTS EXCLUDING STATISTICS)"
+        )
+        path = f"{ident(scratch.schema)}, {ident(real.schema)}"
+        conn.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
+        conn.execute(f"CREATE VIEW {scratch.view} AS {definition.query}")
+        for number, (name, events, text) in enumerate(definition.triggers):
+            function = qualified(scratch.schema, f"trigger_{number}")
+            body = _redirected(conn, text, real, target)
+            conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{body}")
+            conn.execute(
+                f"CREATE TRIGGER {ident(name)} INSTEAD OF {events} ON {scratch.view}"
+                f" FOR EACH ROW EXECUTE FUNCTION {function}()"
+            )
+        copied = conn.execute(f"{_insert(target, real.sql)} LIMIT {rows:d}").rowcount
+        if not copied:
+            _make_up_a_row(conn, scratch)
+        conn.execute(
+            f"CREATE UNLOGGED TABLE {qualified(scratch.schema, _BASE)} AS TABLE {target.sql}"
+        )
+        scratch.check_apart(conn)
+    return copied or 1
+
+
+def _insert(target: Table, source: str) -> str:
+    columns = idents([column.name for column in target.columns if column.generated is None])
+    return (
+        f"INSERT INTO {target.sql} ({columns}) OVERRIDING SYSTEM VALUE"
+        f" SELECT {columns} FROM {source}"
+    )
+
+
+def _redirected(conn: Connection, text: str, real: Table, target: Table) -> str:
+    """Return a function's text with the copy in place of the target, as we or others quote it."""
+    row = conn.execute(
+        "SELECT pg_catalog.format('%%I.%%I', %s::text, %s::text)", [real.schema, real.name]
+    ).fetchone()
+    assert row is not None
+    spellings = "|".join(map(re.escape, (real.sql, row[0])))
+    return re.sub(rf'(?<![\w"$.])(?:{spellings})(?![\w"$])', lambda _: target.sql, text)
+
+
+def _make_up_a_row(conn: Connection, scratch: Scratch) -> None:
+    row = {
+        lens.legacy.name: ordinary(lens)
+        for lens in scratch.mapping.lenses
+        if not lens.legacy.nullable and lens.legacy.generated is None
+    }
+    values = ", ".join(literal(value) for value in row.values())
+    made = conn.execute(
+        f"INSERT INTO {scratch.view} ({idents(list(row))}) VALUES ({values})"
+    ).rowcount
+    if not made:
+        raise CannotCopy("the table is empty, and its view takes no row")
+
+
+def key_of_a_row(conn: Connection, scratch: Scratch) -> Cells:
+    """Return the legacy key of one row of the copy."""
+    names = scratch.mapping.legacy.row_key
+    columns = ", ".join(f"{ident(name)}::text" for name in names)
+    row = conn.execute(f"SELECT {columns} FROM {scratch.view} LIMIT 1").fetchone()
+    if row is None:
+        raise CannotCopy("the view shows no row of its target")
+    return dict(zip(names, row, strict=True))
