@@ -19,7 +19,7 @@ from compat.compile.functions import (
     trigger_function,
 )
 from compat.mapping import Mapping
-from compat.names import dollar_quote, ident, idents, regclass
+from compat.names import dollar_quote, ident, idents, literal, regclass
 from compat.rules import NEW, OLD, Constant, Lens, Row
 from compat.tables import Table
 
@@ -33,7 +33,7 @@ _CURRENT = Row("n")
 
 _Purpose = Literal["sync", "reverse"]
 
-EARLY_WRITES = f"{_PREFIX}_early_writes"
+EARLY_WRITES, EARLY_TRUNCATE = f"{_PREFIX}_early_writes", f"{_PREFIX}_early_truncate"
 """The trigger on the target that refuses whatever is neither sync nor copy, before cutover."""
 
 
@@ -48,7 +48,7 @@ def create_forward(mapping: Mapping) -> list[str]:
 def attach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that put the existing function on the legacy table again."""
     receiver = regclass(mapping.target.schema, mapping.target.name)
-    return [*_triggers(mapping, "sync", mapping.legacy, receiver), _refuse_early_writes(mapping)]
+    return [*_triggers(mapping, "sync", mapping.legacy, receiver), *_refuse_early_writes(mapping)]
 
 
 def detach_forward(mapping: Mapping) -> list[str]:
@@ -56,6 +56,7 @@ def detach_forward(mapping: Mapping) -> list[str]:
     return [
         *_drop_triggers(mapping.legacy.sql, "sync"),
         f"DROP TRIGGER {ident(EARLY_WRITES)} ON {mapping.target.sql}",
+        f"DROP TRIGGER {ident(EARLY_TRUNCATE)} ON {mapping.target.sql}",
     ]
 
 
@@ -126,15 +127,19 @@ END
     return f"DO {dollar_quote(body)}"
 
 
-def _refuse_early_writes(mapping: Mapping) -> str:
+def _refuse_early_writes(mapping: Mapping) -> list[str]:
     # What triggers write (ours, or the cascades of foreign keys) has a depth; the copy says so.
-    return (
-        f"CREATE TRIGGER {ident(EARLY_WRITES)} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE\n"
+    refuse = (
         f"ON {mapping.target.sql} FOR EACH STATEMENT\n"
         "WHEN (pg_catalog.pg_trigger_depth() = 0\n"
         "      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')\n"
-        "EXECUTE FUNCTION compat.refuse_early_write()"
+        f"EXECUTE FUNCTION compat.refuse_early_write({literal(mapping.legacy.sql)})"
     )
+    return [
+        f"CREATE TRIGGER {ident(EARLY_WRITES)} BEFORE INSERT OR UPDATE OR DELETE\n{refuse}",
+        # After it, so that it is seen whether the same command has emptied the legacy table too.
+        f"CREATE TRIGGER {ident(EARLY_TRUNCATE)} AFTER TRUNCATE\n{refuse}",
+    ]
 
 
 def _drop_triggers(table: str, purpose: _Purpose) -> list[str]:

@@ -7,6 +7,7 @@ target refuses is found by halving its batch.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from compat.compile import move as compiled
 from compat.compile.move import Batch, Rows
 from compat.connection import Connection
 from compat.errors import DataError
+from compat.log import event
 from compat.mapping import Mapping
 from compat.run.batches import REFUSALS
 from compat.run.pace import Pace
@@ -349,16 +351,15 @@ class Arrivals:
         most = self.options.max_rejects
         if self.execute and self.tally.rejected + len(refused) > most:
             raise self._too_many(refused[max(most - self.tally.rejected, 0)])
-        self.target.cursor().executemany(
-            "INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (mapping, key) DO UPDATE SET"
-            " row_data = EXCLUDED.row_data, sqlstate = EXCLUDED.sqlstate,"
-            " reason = EXCLUDED.reason, at = EXCLUDED.at",
-            [
-                (self.mapping.name, item.key, json.dumps(item.row), item.sqlstate, item.reason)
-                for item in refused
-            ],
-        )
+        for item in refused:  # one by one: see _plan_ranges() of the copy
+            self.target.execute(
+                "INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)"
+                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (mapping, key) DO UPDATE SET"
+                " row_data = EXCLUDED.row_data, sqlstate = EXCLUDED.sqlstate,"
+                " reason = EXCLUDED.reason, at = EXCLUDED.at",
+                (self.mapping.name, item.key, json.dumps(item.row), item.sqlstate, item.reason),
+            )
+            event("reject", logging.WARNING, mapping=self.mapping.name, sqlstate=item.sqlstate)
 
     def _too_many(self, refused: _Refused) -> DataError:
         already = f"; {self.tally.rejected:,} rows have been set aside already"

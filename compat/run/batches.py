@@ -6,6 +6,7 @@ sent it lives. A row that the target refuses is found by halving the batch, and 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from compat import state
 from compat.compile import copy as compiled
 from compat.connection import Connection, connect
 from compat.errors import DataError, StateError
+from compat.log import event
 from compat.mapping import Mapping
 from compat.run.pace import Pace
 from compat.run.retry import LockPolicy, in_transaction
@@ -205,6 +207,7 @@ def copy_or_reject(conn: Connection, mapping: Mapping, key: list[str], most: int
             return Copied(row[0], row[1])
     except REFUSALS as error:
         reason = _reason(error)
+        event("reject", logging.WARNING, mapping=mapping.name, sqlstate=error.sqlstate)
         conn.execute(
             compiled.reject(mapping), {"key": key, "sqlstate": error.sqlstate, "reason": reason}
         )

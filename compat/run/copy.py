@@ -16,6 +16,7 @@ from compat import catalog, state
 from compat.compile import copy as compiled
 from compat.connection import Connection, url_of
 from compat.errors import CompatError, DataError, StateError
+from compat.log import event
 from compat.mapping import Mapping
 from compat.run import indexes
 from compat.run.batches import REFUSALS, Abandoned, Copied, Job, copy_or_reject, copy_range
@@ -186,11 +187,13 @@ class _Copy:
             result = self._result(swept=swept, purged=purged)
             detail = {"seen": result.rows_seen, "copied": result.rows_copied, "purged": purged}
             state.record(conn, self.name, "copied", detail)
+        event("copy.end", mapping=self.name, rows=result.rows_seen, seconds=result.seconds)
         return result
 
     def _prepare(self) -> None:
         """Check what a copy needs, and note that one has begun."""
         conn, mapping = self.conn, self.mapping
+        event("copy.start", mapping=self.name, workers=self.options.workers)
         check_tables(conn, mapping)
         _check_where(conn, mapping, self.options.where)
         if self.options.pace.max_lag is not None:

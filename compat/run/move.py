@@ -17,6 +17,7 @@ from compat import state
 from compat.compile import move as compiled
 from compat.connection import Connection
 from compat.errors import CompatError, StateError
+from compat.log import event
 from compat.mapping import Mapping
 from compat.run.arrivals import Advanced, Altered, Arrivals, Checked, MoveOptions, Record, Tally
 from compat.run.steps import check_table
@@ -88,6 +89,7 @@ def move(
     """
     options = options or MoveOptions()
     started = time.monotonic()
+    event("move.start", mapping=mapping.name, executed=execute)
     state.lock(target, mapping.name)
     _check_use(source, target, mapping)
     with _reading(source):
@@ -99,6 +101,7 @@ def move(
             run.bring_in_waiting()
             run.finish()
             on_progress(run.tally.found, run.tally.found)
+            event("move.end", mapping=mapping.name, rows=run.tally.moved, executed=execute)
             return MoveResult(
                 mapping=mapping.name,
                 source=_title(source),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import psycopg
@@ -22,6 +23,7 @@ from compat.connection import Connection
 from compat.errors import CatalogError, CompatError, DataError, StateError
 from compat.log import event
 from compat.mapping import Mapping
+from compat.names import ident
 from compat.run import indexes, usage
 from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import LockPolicy, in_transaction
@@ -153,13 +155,9 @@ def contract(
 
     def check(stored: state.Stored) -> None:
         nonlocal notes
-        if unused is None:
-            return
-        seen = usage.observe_stored(conn, stored, unused.watch)
-        users = seen.within(unused.for_)
-        if users and not unused.insist:
-            raise usage.StillUsed(seen, users)
-        notes = (*(f"may break: {use.text}" for use in users), *seen.notes)
+        if unused is not None:
+            notes = _require_unused(conn, stored, unused)
+        _validate_twins(conn, name, policy)
 
     try:
         outcome = _step(conn, "contract", name, policy, on_retry, check=check)
@@ -169,6 +167,41 @@ def contract(
             "move these to the v2 table or drop them, then contract again",
         ) from error
     return replace(outcome, notes=notes)
+
+
+def _require_unused(
+    conn: Connection, stored: state.Stored, unused: usage.Unused
+) -> tuple[str, ...]:
+    """Return what there is to say of those who use the view.
+
+    :raises StillUsed: somebody does, and nobody insists
+    """
+    seen = usage.observe_stored(conn, stored, unused.watch)
+    users = seen.within(unused.for_)
+    if users and not unused.insist:
+        raise usage.StillUsed(seen, users)
+    return (*(f"may break: {use.text}" for use in users), *seen.notes)
+
+
+def _validate_twins(conn: Connection, name: str, policy: LockPolicy | None) -> None:
+    """Read through the referencing tables while nobody is locked out; the contract need not then.
+
+    :raises StateError: locks could not be had
+    """
+    for table, twin in conn.execute(
+        "SELECT referencing::text, twin_name::text FROM compat.foreign_key_twins(%s)", [name]
+    ).fetchall():
+        statement = f"ALTER TABLE {table} VALIDATE CONSTRAINT {ident(twin)}"
+        in_transaction(
+            conn,
+            partial(_execute_one, statement=statement),
+            policy or LockPolicy(),
+            f"validating {twin} of {table}",
+        )
+
+
+def _execute_one(conn: Connection, statement: str) -> None:
+    conn.execute(statement)
 
 
 def can_expand(conn: Connection, mapping: Mapping) -> bool:

@@ -332,7 +332,7 @@ _UPSERT = """
 """
 _SAMPLED = (
     "without pg_stat_statements, what begins and ends between two looks is seen only as the last "
-    "statement of a session (not when that was a COMMIT); `compat usage {} --watch 10m` looks longer"
+    "statement of a session (not if that was a COMMIT); `compat usage {} --watch 10m` looks longer"
 )
 _HIDDEN = "statements of other roles are not shown to this role: GRANT pg_read_all_stats to it"
 _NOT_KEPT = "what was seen now is not kept: this role may not write to the schema compat"

@@ -211,6 +211,25 @@ def test_until_the_cutover_the_target_takes_what_sync_cascades_and_copy_write_an
     assert outcome(conn, own[0])[:2] == ("done", 1)
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_a_truncate_that_cascades_to_the_target_passes_if_it_reaches_the_legacy_table_too(
+    conn: Connection, both: bool
+) -> None:
+    conn.execute("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1)")
+    migration = lines(conn)
+    conn.execute("ALTER TABLE lines_v2 ADD FOREIGN KEY (order_id) REFERENCES orders")
+    if both:
+        conn.execute("ALTER TABLE lines ADD FOREIGN KEY (order_id) REFERENCES orders")
+    conn.execute("INSERT INTO lines (order_id) VALUES (1)")
+    migration.expand().copy()
+    conn.execute("SET compat.early_writes = off")
+
+    found = outcome(conn, "TRUNCATE orders CASCADE")
+
+    assert found[:2] == (("done", -1) if both else ("failed", "55000"))
+    assert len(migration.target_rows()) == len(migration.legacy_rows()) == (0 if both else 1)
+
+
 def test_truncating_one_side_empties_the_other(conn: Connection) -> None:
     migration = lines(conn)
     conn.execute("INSERT INTO lines (order_id) VALUES (1)")

@@ -222,7 +222,8 @@ def test_rows_that_were_locked_while_their_batch_passed_reach_the_target(
     assert value(conn, "SELECT count(*) FROM lines_v2") == (49 if committed else 50)
     assert (value(conn, "SELECT quantity FROM lines_v2 WHERE line_id = 5") == 77) is committed
     seen, copied, _ = progress(conn)
-    assert seen == copied == (48 if committed else 50)
+    assert copied == (48 if committed else 50)
+    assert seen >= copied  # the sweep may have looked before the COMMIT
 
 
 def test_a_row_locked_for_ever_ends_the_copy_with_the_name_of_who_holds_it(

@@ -14,6 +14,7 @@ import pytest
 from psycopg import errors
 
 from compat.connection import connect
+from compat.errors import StateError
 from compat.mapping import Mapping
 from compat.run import steps as run
 from compat.run.retry import LockPolicy
@@ -367,3 +368,21 @@ def test_a_cutover_whose_view_was_dropped_by_hand_changes_nothing_and_says_what_
     assert phase(conn, "lines") == "copied"
     assert conn.execute("UPDATE lines SET qty = 4 WHERE id = 1").rowcount == 1
     assert value(conn, "SELECT quantity FROM lines_v2 WHERE line_id = 1") == 4
+
+
+def test_a_contract_reads_through_referencing_tables_before_it_locks_anything(
+    url: str, conn: psycopg.Connection, mapping: Mapping
+) -> None:
+    conn.execute(
+        "CREATE TABLE child (id serial PRIMARY KEY, line int CONSTRAINT to_line REFERENCES lines);"
+        "INSERT INTO child (line) SELECT id FROM lines"
+    )
+    steps(url, "lines", "cutover")
+    with psycopg.connect(url) as reader, connect(url) as mine:
+        reader.execute("SELECT FROM lines LIMIT 1")  # holds its lock on the view
+
+        with pytest.raises(StateError, match="met locks in all of 2 attempts"):
+            run.contract(mine, "lines", LockPolicy(timeout_ms=20, max_attempts=2))
+
+    assert phase(conn, "lines") == "cutover"
+    assert value(conn, "SELECT convalidated FROM pg_constraint WHERE conname = 'to_line__v2'")

@@ -71,12 +71,26 @@ BEGIN
 END $$;
 
 ---
+-- True when a table has been truncated and nothing written since. A TRUNCATE ... CASCADE that empties
+-- both sides in one command loses nothing on either: AFTER triggers of TRUNCATE ask this.
+CREATE OR REPLACE FUNCTION compat.is_truncated(relation regclass)
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT sum(pg_relation_size(r)) = 0
+FROM (SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)) AS t(r)
+$$;
+
+---
 -- Before the cutover the target belongs to the sync and the copy; what anybody else writes there
 -- would be overwritten or taken for a leftover. So it is refused, unless somebody insists.
+-- Argument: the legacy table, as PostgreSQL writes it.
 CREATE OR REPLACE FUNCTION compat.refuse_early_write()
 RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'TRUNCATE' AND compat.is_truncated(TG_ARGV[0]) THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION USING
         ERRCODE = 'object_not_in_prerequisite_state',
         MESSAGE = format('%s takes no writes of its own before the cutover', TG_RELID::regclass),
@@ -102,11 +116,7 @@ BEGIN
        OR pg_catalog.current_setting('compat.late_writes', true) = 'on' THEN
         RETURN NULL;
     ELSIF TG_OP = 'TRUNCATE' THEN
-        -- Fires AFTER: where the same command (TRUNCATE ... CASCADE) emptied the target, nothing is lost.
-        IF (SELECT pg_catalog.sum(pg_catalog.pg_relation_size(r))
-            FROM (SELECT pg_catalog.to_regclass(TG_ARGV[2])
-                  UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(TG_ARGV[2]))) t(r)) = 0
-        THEN
+        IF compat.is_truncated(pg_catalog.to_regclass(TG_ARGV[2])) THEN
             RETURN NULL;
         END IF;
     ELSIF pg_catalog.pg_trigger_depth() > 1

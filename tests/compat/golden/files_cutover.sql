@@ -16,6 +16,8 @@ DROP TRIGGER "00_compat_sync_truncate" ON "public"."files";
 
 DROP TRIGGER "00_compat_early_writes" ON "public"."documents";
 
+DROP TRIGGER "00_compat_early_truncate" ON "public"."documents";
+
 ALTER TABLE "public"."files" RENAME TO "files__retired";
 
 ALTER VIEW "public"."files__compat" RENAME TO "files";

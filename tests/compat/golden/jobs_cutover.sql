@@ -16,6 +16,8 @@ DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
 
+DROP TRIGGER "00_compat_early_truncate" ON "public"."tasks";
+
 ALTER TABLE "public"."jobs" RENAME TO "jobs__retired";
 
 ALTER VIEW "public"."jobs__compat" RENAME TO "jobs";

@@ -8,6 +8,8 @@ DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
 
+DROP TRIGGER "00_compat_early_truncate" ON "public"."tasks";
+
 DROP FUNCTION IF EXISTS "compat"."jobs__sync"();
 
 SELECT compat.build_deferred_indexes('jobs');

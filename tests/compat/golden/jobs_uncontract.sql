@@ -304,11 +304,17 @@ $compat$;
 CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
 ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
 
-CREATE TRIGGER "00_compat_early_writes" BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+CREATE TRIGGER "00_compat_early_writes" BEFORE INSERT OR UPDATE OR DELETE
 ON "public"."tasks" FOR EACH STATEMENT
 WHEN (pg_catalog.pg_trigger_depth() = 0
       AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION compat.refuse_early_write();
+EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
+
+CREATE TRIGGER "00_compat_early_truncate" AFTER TRUNCATE
+ON "public"."tasks" FOR EACH STATEMENT
+WHEN (pg_catalog.pg_trigger_depth() = 0
+      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
 
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
@@ -317,6 +323,8 @@ DROP TRIGGER "00_compat_sync_insert" ON "public"."jobs";
 DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
+
+DROP TRIGGER "00_compat_early_truncate" ON "public"."tasks";
 
 ALTER TABLE "public"."jobs" RENAME TO "jobs__retired";
 
