@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import codemods, copying, load, moving, views
+from benchmarks import codemods, copying, load, moving, verifying, views
 from benchmarks.journey import Side, Stage, open_side
 from benchmarks.report import Aim, Part, Section, render
 from compat.database import Database, DatabaseUnavailable, provide_database
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 *_moves(server, options.rows, options.repeat, names),
                 *_loads(server, options.rows, options.repeat, names),
                 *_codemods(options.rows, options.repeat, names),
+                *_verifying(server, options.rows, options.repeat, names),
             ]
     except DatabaseUnavailable as error:
         print(f"error: {error}", file=sys.stderr)
@@ -114,7 +115,9 @@ def _copies(
         print(f"copy of {number:,} rows", file=sys.stderr)
         measured.append(copying.measure(server, number, min(repeat, 3)))
     peaks = ", ".join(
-        f"{found.peak_memory / 2**20:.0f} MB at {found.rates.title}" for found in measured
+        f"{found.peak_memory / 2**20:.0f} MB at {found.rates.title}"
+        for found in measured
+        if found.peak_memory is not None
     )
     columns = [copying.label(workers) for workers in copying.WORKERS]
     section = Section(
@@ -170,6 +173,18 @@ def _codemods(rows: int, repeat: int, names: set[str]) -> list[tuple[Part, bool]
     return [(codemods.measure(lines, min(repeat, 3)), True)]
 
 
+def _verifying(
+    server: Database, rows: int, repeat: int, names: set[str]
+) -> list[tuple[Part, bool]]:
+    if names and "verify" not in names:
+        return []
+    measured = []
+    for shape in verifying.SHAPES:
+        print(f"comparing 2 × {rows * 25:,} rows, {shape.title}", file=sys.stderr)
+        measured.append(verifying.measure(server, shape, rows * 25, min(repeat, 3)))
+    return [(section, True) for section in verifying.sections(measured)]
+
+
 def _parser() -> argparse.ArgumentParser:
     stages = ", ".join((*STAGES, "copy", "move", "load"))
     operations = ", ".join(operation.name for operation in views.operations(1))
@@ -193,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
             "move",
             "load",
             "codemods",
+            "verify",
             *(operation.name for operation in views.operations(1)),
             *(f"{stage}:{operation.name}" for stage in STAGES for operation in views.operations(1)),
         ],

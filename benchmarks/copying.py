@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psycopg
 
 from benchmarks import journey
-from benchmarks.measure import Clock, Connection, Cost, Part, Result, interleave, median_cost, ratio
+from benchmarks.measure import (
+    Clock,
+    Connection,
+    Cost,
+    Part,
+    Result,
+    interleave,
+    median_cost,
+    ratio,
+    run_measured,
+)
 from compat import state
 from compat.compile import copy as compiled
 from compat.compile.functions import columns_and_values
@@ -33,10 +40,10 @@ ONE_STATEMENT = "one statement"
 
 @dataclass(frozen=True)
 class Copying:
-    """The rates at one size, and the peak of resident memory of `compat copy`, in bytes."""
+    """The rates at one size, and the peak memory of `compat copy`, in bytes, where it is told."""
 
     rates: Result
-    peak_memory: int
+    peak_memory: int | None
 
 
 def label(workers: int) -> str:
@@ -91,19 +98,11 @@ def _copy(conn: Connection, mapping: Mapping, workers: int) -> int:
     return command.copy(conn, mapping.name, command.CopyOptions(workers=workers)).rows_copied
 
 
-def _peak_memory(url: str, mapping: Mapping) -> int:
-    """The resident memory of the command, as a user runs it, at its largest."""
-    code = "from compat.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "copy", mapping.name, "--execute"],
-        env=os.environ | {"DATABASE_URL": url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, "compat copy failed"
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _peak_memory(url: str, mapping: Mapping) -> int | None:
+    """The peak of the command, which must succeed."""
+    code, peak = run_measured("compat.cli", url, "copy", mapping.name, "--execute")
+    assert code == 0, "compat copy failed"
+    return peak
 
 
 def _empty_target(conn: psycopg.Connection, mapping: Mapping) -> None:

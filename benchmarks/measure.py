@@ -6,7 +6,11 @@ The server's own CPU time is preferred: other programs on the machine hardly cha
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,3 +147,30 @@ class Result:
     title: str
     baseline: Cost
     ratios: Mapping[str, Ratio]
+
+
+# What wait4() says of a child is at least what its parent had when it started it.
+_TELLING_ITS_PEAK = """
+import atexit, importlib, pathlib, sys
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    atexit.register(lambda: sys.stderr.write(status.read_text()))
+importlib.import_module(sys.argv.pop(1)).main()
+"""
+
+
+def run_measured(module: str, url: str, *arguments: str) -> tuple[int, int | None]:
+    """Run the `main` of a module as a command on a database.
+
+    Return its exit code and its peak of resident memory in bytes, None where the system does not
+    tell.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _TELLING_ITS_PEAK, module, *arguments],
+        env=os.environ | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"^VmHWM:\s*(\d+) kB", done.stderr, re.MULTILINE)
+    return done.returncode, int(found[1]) * 1024 if found else None

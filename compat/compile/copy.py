@@ -31,15 +31,16 @@ def boundaries(mapping: Mapping) -> str:
     """
     keys = key_columns(mapping)
     text = ", ".join(f"{key}::text" for key in keys)
+    ranges = _parameter("ranges")
     return _for_driver(
         "WITH sample AS (\n"
         f"    SELECT ARRAY[{text}] AS key, count(*) OVER () AS size,\n"
         f"           row_number() OVER (ORDER BY {', '.join(keys)}) AS place\n"
         f"    FROM {mapping.legacy.sql} AS l TABLESAMPLE SYSTEM ({_parameter('percent')})\n"
         ")\n"
-        f"SELECT key FROM sample, generate_series(1, {_parameter('ranges')} - 1) AS cut\n"
-        f"WHERE place = cut * size / {_parameter('ranges')} AND place > 0\n"
-        "GROUP BY key, place ORDER BY place"
+        "SELECT key FROM sample\n"
+        f"WHERE place * {ranges} / size > (place - 1) * {ranges} / size AND place < size\n"
+        "ORDER BY place"
     )
 
 

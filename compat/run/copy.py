@@ -263,7 +263,7 @@ class _Copy:
             pace = replace(pace, rows_per_second=pace.rows_per_second / at_once)
         jobs = [replace(job, pace=pace) for job in jobs]
         try:
-            return run_each(crew, copy_range, jobs, at_once, self._tick)
+            return list(run_each(crew, copy_range, jobs, at_once, self._tick))
         except Abandoned:
             self.conn.execute("SELECT 1")  # says so when it is this connection that was lost
             raise

@@ -90,8 +90,8 @@ def run_each(
     items: Iterable[T],
     at_once: int,
     on_tick: Callable[[], None] = lambda: None,
-) -> list[R]:
-    """Call `function` for each item, so many at once, and return the results as they end.
+) -> Iterator[R]:
+    """Call `function` for each item, so many at once, and yield the results as they end.
 
     When one raises, or the caller is interrupted, no further one begins; those that run are the
     caller's to stop.
@@ -99,7 +99,7 @@ def run_each(
     :param on_tick: called by the calling thread, a few times a second
     :raises BaseException: what the first failing call raised
     """
-    waiting, running, results = iter(items), set[Future[R]](), list[R]()
+    waiting, running = iter(items), set[Future[R]]()
     try:
         while True:
             for item in waiting:
@@ -107,9 +107,10 @@ def run_each(
                 if len(running) >= at_once:
                     break
             if not running:
-                return results
+                return
             done, running = wait(running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-            results += [future.result() for future in done]
+            for future in done:
+                yield future.result()
             on_tick()
     finally:
         for future in running:

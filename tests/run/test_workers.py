@@ -69,7 +69,7 @@ def test_results_come_from_as_many_calls_at_once_as_were_asked_for() -> None:
         return number * number
 
     with executor(5) as threads:
-        results = run_each(threads, work, range(6), 3, lambda: ticks.append(True))
+        results = list(run_each(threads, work, range(6), 3, lambda: ticks.append(True)))
 
     assert sorted(results) == [0, 1, 4, 9, 16, 25]
     assert ticks
@@ -83,14 +83,14 @@ def test_after_an_error_no_further_call_begins() -> None:
         raise ValueError(number)
 
     with ThreadPoolExecutor(1) as threads, pytest.raises(ValueError, match="0"):
-        run_each(threads, work, range(100), 1)
+        list(run_each(threads, work, range(100), 1))
 
     assert begun == [0]
 
 
 def test_nothing_to_do_is_done() -> None:
     with executor(2) as threads:
-        assert run_each(threads, str, [], 2) == []
+        assert list(run_each(threads, str, [], 2)) == []
 
 
 # Threads, disturbed ------------------------------------------------------------------------------

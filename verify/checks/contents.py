@@ -10,14 +10,12 @@ from typing import Any
 from compat.connection import url_of
 from verify.compare import within
 from verify.compare.crew import compare_all
-from verify.compare.join import Join, after_loss
+from verify.compare.join import Join
 from verify.compare.log import Numbered
 from verify.compare.ranges import Range, cut, some
 from verify.compare.verdict import WITHIN, Verdict
 from verify.context import Context
 from verify.report import Finding, Result, does_not_hold
-
-__all__ = ["NAME", "after_loss", "check"]
 
 NAME = "contents"
 

@@ -411,12 +411,14 @@ def _have_one_order(source: Connection, target: Connection) -> bool:
     query = (
         "SELECT datcollate, to_jsonb(d) ->> 'datlocprovider', to_jsonb(d) ->> 'daticulocale',"
         " to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticurules',"
-        " to_jsonb(d) ->> 'datcollversion'"
+        " to_jsonb(d) ->> 'datcollversion', encoding"
         " FROM pg_catalog.pg_database AS d WHERE datname = current_database()"
     )
     left, right = (_rows(conn, query)[0] for conn in (source, target))
-    is_versioned = left[-1] is not None or left[0] in ("C", "POSIX")
-    return bool(left == right and is_versioned)
+    collation, version = left[0], left[-2]
+    # C.UTF-8 has no versions, since it never changes; others may be too old to tell theirs.
+    never_changes = collation.partition(".")[0] in ("C", "POSIX")
+    return bool(left == right and (version is not None or never_changes))
 
 
 def _main_target(lens: Lens) -> Column:

@@ -12,9 +12,6 @@ from verify.options import Options
 
 Job = TypeVar("Job")
 
-_JOBS_PER_WAVE = 4
-"""For each worker, before the log is written; what a run that is killed has to do again."""
-
 
 def compare_all(
     function: Callable[[Job], list[tuple[int, Outcome]]],
@@ -36,9 +33,7 @@ def compare_all(
     jobs = [
         make_job(tuple(ranges[start : start + per_job])) for start in range(0, len(ranges), per_job)
     ]
-    wave = len(jobs) if options.resume is None else workers * _JOBS_PER_WAVE
     with executor(workers, options.dask) as crew:
-        for start in range(0, len(jobs), max(wave, 1)):
-            for done in run_each(crew, function, jobs[start : start + wave], workers):
-                for number, outcome in done:
-                    log.add(name, number, outcome)
+        for done in run_each(crew, function, jobs, workers):
+            for number, outcome in done:
+                log.add(name, number, outcome)

@@ -15,7 +15,7 @@ from compat.mapping import Mapping
 from compat.names import literal
 
 MOST_RANGES = 10_000
-_SAMPLED_ROWS_PER_RANGE = 200
+_SAMPLED_ROWS_PER_RANGE = 100
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def cut(conn: Connection, mapping: Mapping, rows_per_range: int) -> tuple[Range,
     if wanted < 2:
         return (Range(),)
     percent = min(100.0, 100.0 * wanted * _SAMPLED_ROWS_PER_RANGE / rows)
-    cuts = conn.execute(boundaries(mapping), {"percent": percent, "ranges": wanted}).fetchall()
+    parameters = {"percent": percent, "ranges": wanted}
+    cuts = conn.execute(boundaries(mapping), parameters).fetchall()
     ends = [tuple(key) for (key,) in cuts]
     return tuple(Range(*pair) for pair in zip([None, *ends], [*ends, None], strict=True))
 

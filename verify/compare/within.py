@@ -17,8 +17,8 @@ from verify.compare.differences import Cell, Difference, Outcome, counted
 from verify.compare.join import Join
 from verify.compare.ranges import Range
 
-ROWS_PER_RANGE = 20_000
-RANGES_PER_JOB = 25
+ROWS_PER_RANGE = 10_000
+RANGES_PER_JOB = 50
 
 # The join merges two key indexes with a small work_mem, and spills when it cannot; a hash of
 # millions of rows would take memory from the live applications for nothing.

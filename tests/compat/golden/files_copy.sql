@@ -3,9 +3,9 @@ WITH sample AS (
            row_number() OVER (ORDER BY l."id") AS place
     FROM "public"."files" AS l TABLESAMPLE SYSTEM (%(percent)s)
 )
-SELECT key FROM sample, generate_series(1, %(ranges)s - 1) AS cut
-WHERE place = cut * size / %(ranges)s AND place > 0
-GROUP BY key, place ORDER BY place;
+SELECT key FROM sample
+WHERE place * %(ranges)s / size > (place - 1) * %(ranges)s / size AND place < size
+ORDER BY place;
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."files" AS l CROSS JOIN LATERAL (SELECT l."id" OFFSET 0) AS found ("key1")
