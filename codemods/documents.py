@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from codemods import sql
 from codemods.analysis import Analysis, Part, joined
 from codemods.edits import Edit
-from codemods.findings import Finding, Outcome
+from codemods.findings import IGNORED, Finding, Outcome
 from codemods.renames import NameHit, Names
 from codemods.sql import SqlResult
 
@@ -105,7 +105,7 @@ def analyse(text: str, names: Names, *, rst: bool, python: AnalysePython) -> Ana
         if not hits and not names.mentions_target(code.text):
             continue
         if _is_ignored(text, code.opened):
-            reason = "a comment says that it stays: compat: ignore"
+            reason = IGNORED
             parts.append(_said(hits, code.opened, Outcome.UNRELATED, reason))
         else:
             parts.append(code.part(_code(code, names, python)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePath
 
@@ -104,6 +104,19 @@ def _ends_with(path: str, module: tuple[str, ...]) -> bool:
     return module_parts(path)[-len(module) :] == module
 
 
+def defined_at(path: str, origin: str) -> tuple[str, str] | None:
+    """Return the file and the name of the class that a module at `path` knows by a dotted origin.
+
+    None if it is no class of the application.
+    """
+    for place, dotted in passed_on(path, origin):
+        *module, name = absolute(place, dotted)
+        for file in _files(place, tuple(module), is_relative=dotted.startswith(".")):
+            if name in classes(file):
+                return file, name
+    return None
+
+
 def passed_on(path: str, origin: str, depth: int = _DEPTH) -> Iterator[tuple[str, str]]:
     """Yield a name as it is imported at `path`, then as the module that it comes from does, …
 
@@ -114,18 +127,20 @@ def passed_on(path: str, origin: str, depth: int = _DEPTH) -> Iterator[tuple[str
         return
     *module, name = absolute(path, origin)
     for file in _files(path, tuple(module), is_relative=origin.startswith(".")):
-        further = _imports(file).get(name)
+        further = imports(file).get(name)
         if further is not None:
             yield from passed_on(file, further, depth - 1)
         return
 
 
 def _files(path: str, module: tuple[str, ...], *, is_relative: bool) -> Iterator[str]:
+    if not module:
+        return
     bases = [Path()] if is_relative else list(Path(path).parents)[:_DEPTH]
     for base in bases:
         place = base.joinpath(*module)
         for candidate in (place.with_name(place.name + ".py"), place / "__init__.py"):
-            if module and candidate.is_file():
+            if candidate.is_file():
                 yield str(candidate)
 
 
@@ -134,24 +149,30 @@ def binds(path: str, name: str) -> bool:
     return name in _read(path).bound
 
 
-def _imports(path: str) -> dict[str, str]:
+def imports(path: str) -> dict[str, str]:
     """Return the origin of each name that a module imports at its top level."""
     return _read(path).imports
 
 
+def classes(path: str) -> dict[str, tuple[str, ...]]:
+    """Return the classes that a module defines at its top level, with the last names of bases."""
+    return _read(path).classes
+
+
 @dataclass(frozen=True)
 class _Names:
-    """What a module imports from elsewhere, and all names that it binds."""
+    """What a module imports from elsewhere, its classes, and all names that it binds."""
 
-    imports: dict[str, str]
-    bound: frozenset[str]
+    imports: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bound: frozenset[str] = frozenset()
 
 
 def _read(path: str) -> _Names:
     try:
         stat = os.stat(path)
     except OSError:
-        return _Names({}, frozenset())
+        return _Names()
     return _read_version(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -161,7 +182,7 @@ def _read_version(path: str, modified: int, size: int) -> _Names:
     try:
         module = ast.parse(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return _Names({}, frozenset())
+        return _Names()
     imports: dict[str, str] = {}
     for statement in module.body:
         if isinstance(statement, ast.ImportFrom):
@@ -169,7 +190,12 @@ def _read_version(path: str, modified: int, size: int) -> _Names:
             for alias in statement.names:
                 separator = "" if origin.endswith(".") else "."
                 imports[alias.asname or alias.name] = f"{origin}{separator}{alias.name}"
-    return _Names(imports, frozenset(_bound(module)))
+    defined = {
+        node.name: tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+        for node in module.body
+        if isinstance(node, ast.ClassDef)
+    }
+    return _Names(imports, defined, frozenset(_bound(module)))
 
 
 def _bound(module: ast.Module) -> Iterator[str]:

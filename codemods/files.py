@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import io
 import os
 import re
+import stat
 import subprocess
 import tempfile
 import tokenize
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from codemods.renames import Names
+from codemods.renames import Names, longest_piece
 from compat.errors import CompatError
 
 
@@ -155,12 +157,14 @@ def find(paths: Iterable[Path], choice: Choice | None = None) -> Iterator[Path]:
 def _below(directory: Path, choice: Choice) -> Iterator[Path]:
     listed = _listed_by_git(directory)
     for name in sorted(_walked(directory) if listed is None else listed):
-        path = directory / name
-        if language_of(path) is None or not choice.takes(name):
+        if os.path.splitext(name)[1] not in _SUFFIXES or not choice.takes(name):
             continue
-        # What a link leads to is searched where it is, if it is in the tree.
-        if not path.is_symlink() and path.is_file():
-            yield path
+        path = directory / name
+        # What a link leads to is searched where it is, if it is in the tree. Git also lists what
+        # is gone.
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                yield path
 
 
 def _listed_by_git(directory: Path) -> list[str] | None:
@@ -183,26 +187,26 @@ def _git(directory: Path, *arguments: str) -> bytes | None:
 
 def _walked(directory: Path) -> Iterator[str]:
     """Yield all files but those that .gitignore names, in a tree that git does not know."""
-    ignored: dict[Path, GitIgnoreSpec] = {}
+    ignored: dict[str, GitIgnoreSpec] = {}
+
+    def is_ignored(name: str) -> bool:
+        return any(
+            spec.match_file(name.removeprefix(base))
+            for base, spec in ignored.items()
+            if name.startswith(base)
+        )
+
     for root, directories, names in os.walk(directory):
-        here = Path(root)
+        # Texts, not paths: there are many of them.
+        below = Path(root).relative_to(directory).as_posix()
+        here = "" if below == "." else f"{below}/"
         if ".gitignore" in names:
-            lines = (here / ".gitignore").read_text(errors="replace").splitlines()
+            lines = (Path(root) / ".gitignore").read_text(errors="replace").splitlines()
             ignored[here] = GitIgnoreSpec.from_lines(lines)
-
-        def is_ignored(path: Path, slash: str = "") -> bool:
-            return any(
-                spec.match_file(path.relative_to(base).as_posix() + slash)
-                for base, spec in ignored.items()
-                if path.is_relative_to(base)
-            )
-
         directories[:] = [
-            name for name in directories if name not in SKIPPED and not is_ignored(here / name, "/")
+            name for name in directories if name not in SKIPPED and not is_ignored(f"{here}{name}/")
         ]
-        for name in names:
-            if not is_ignored(here / name):
-                yield (here / name).relative_to(directory).as_posix()
+        yield from (here + name for name in names if not is_ignored(here + name))
 
 
 def uncommitted(paths: Iterable[Path]) -> list[Path]:
@@ -243,8 +247,7 @@ class Prefilter:
         """Return the filter for some names."""
         needles: set[bytes] = set()
         for name in (*names.tables, *names.targets, *names.words):
-            # Quotes and backslashes are spelled in several ways; the longest piece without stays.
-            piece = max(re.findall(r"[^\"'\\]+", name) or [""], key=len)
+            piece = longest_piece(name)
             for spelled in (piece, piece.lower(), piece.upper()):
                 needles.add(spelled.encode().lower())
                 needles.add(spelled.encode("latin-1", "ignore").lower())

@@ -46,3 +46,7 @@ class Note:
     end: int
     name: str
     text: str
+
+
+IGNORED = "a comment says that it stays: compat: ignore"
+"""The reason of every finding that a comment has asked to ignore."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from codemods import lexer
 from codemods.analysis import Part
 from codemods.edits import Edit, apply
 from codemods.files import Language
 from codemods.findings import Outcome
 from codemods.project import FileReport, Report
+from codemods.sql import lexer
 
 
 class Answer(Enum):

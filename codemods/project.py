@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from codemods import discovery, documents, files, python, script
+from codemods import discovery, documents, files, python
 from codemods.analysis import Analysis, Definition, Part, State
-from codemods.edits import Edit, apply
+from codemods.edits import Edit, OverlappingEdits, apply
 from codemods.files import Choice, Constants, Language, Prefilter, SourceFile
-from codemods.findings import Finding, Note, Outcome
+from codemods.findings import IGNORED, Finding, Note, Outcome
+from codemods.python.tree import Tree
 from codemods.renames import Names
+from codemods.sql import script
 from compat.errors import CompatError
 
 
@@ -79,11 +81,15 @@ class Unread:
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts over all hits: the first is the sum of the three that follow."""
+    """Counts over all hits: the first is the sum of the four that follow.
+
+    :param ignored: hits that a comment has asked to ignore
+    """
 
     hits: int
     changed: int
     unrelated: int
+    ignored: int
     needs_a_look: int
     notes: int
     edits: int
@@ -102,11 +108,14 @@ class Report:
     @cached_property
     def totals(self) -> Totals:
         """The counts."""
-        outcomes = [found.outcome for report in self.files for found in report.part.findings]
+        findings = [found for report in self.files for found in report.part.findings]
+        outcomes = [found.outcome for found in findings]
+        ignored = sum(found.reason == IGNORED for found in findings)
         return Totals(
             len(outcomes),
             outcomes.count(Outcome.CHANGED),
-            outcomes.count(Outcome.UNRELATED),
+            outcomes.count(Outcome.UNRELATED) - ignored,
+            ignored,
             outcomes.count(Outcome.LOOK),
             sum(len(report.part.notes) for report in self.files),
             sum(len(report.part.edits) for report in self.files),
@@ -159,14 +168,16 @@ def run(
             matched.append((path, len(data)))
         else:
             others.append(path)
-    names = discovery.with_entities(names, (path for path, _ in matched))
+    names, trees = discovery.with_entities(names, (path for path, _ in matched))
+    names = discovery.with_aliases(names, [*(path for path, _ in matched), *others])
     matched = sorted([*matched, *discovery.mentioning(names, others)])
     analysed: list[tuple[SourceFile, Analysis]] = []
-    for path, result in _each(matched, names, jobs):
+    for path, result in _each(matched, names, trees, jobs):
         if isinstance(result, str):
             unread.append(Unread(path, result))
         else:
             analysed.append(result)
+    analysed.sort(key=lambda item: item[0].path)
     reports = settled(analysed, names)
     shown = (r for r in reports if r.part.findings or r.part.notes or r.part.edits)
     return Report(tuple(shown), tuple(unread), searched)
@@ -187,9 +198,11 @@ class _Worker:
         self.names = names
         self.constants = Constants()
 
-    def __call__(self, path: Path) -> _Result:
+    def __call__(self, path: Path, tree: Tree | None = None) -> _Result:
         file = files.read(path)
-        return file if isinstance(file, str) else (file, analyse(file, self.names, self.constants))
+        if isinstance(file, str):
+            return file
+        return file, analyse(file, self.names, self.constants, tree)
 
 
 _worker: _Worker | None = None
@@ -209,17 +222,25 @@ def _work(path: Path) -> _Result:
 
 
 def _each(
-    matched: Sequence[tuple[Path, int]], names: Names, jobs: int
+    matched: Sequence[tuple[Path, int]], names: Names, trees: dict[Path, Tree], jobs: int
 ) -> Iterator[tuple[Path, _Result]]:
-    """Yield what is found in each file, in their order; other processes are sent paths only."""
-    paths = [path for path, _ in matched]
-    if jobs <= 1 or sum(size for _, size in matched) < _SMALL:
-        _prepare()
-        yield from zip(paths, map(_Worker(names), paths), strict=True)
+    """Yield what is found in each file; other processes are sent paths only.
+
+    :param trees: of files that were parsed already; trees do not travel
+    """
+    _prepare()
+    here = _Worker(names)
+    paths = [path for path, _ in matched if path not in trees]
+    if jobs <= 1 or sum(size for path, size in matched if path not in trees) < _SMALL:
+        for path, _ in matched:
+            yield path, here(path, trees.pop(path, None))
         return
     with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(names,)) as pool:
         size = max(1, min(16, len(paths) // (4 * jobs)))
-        yield from zip(paths, pool.map(_work, paths, chunksize=size), strict=True)
+        results = pool.map(_work, paths, chunksize=size)
+        for path in [*trees]:
+            yield path, here(path, trees.pop(path))
+        yield from zip(paths, results, strict=True)
 
 
 def _prepare() -> None:
@@ -230,10 +251,15 @@ def _prepare() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def analyse(file: SourceFile, names: Names, constants: Constants) -> Analysis:
-    """Return what was found in one file, whatever its language."""
+def analyse(
+    file: SourceFile, names: Names, constants: Constants, tree: Tree | None = None
+) -> Analysis:
+    """Return what was found in one file, whatever its language.
+
+    :param tree: of a Python file, if it was parsed already
+    """
     is_python = file.language is Language.PYTHON
-    if not names.find(file.text) and not names.mentions_target(file.text) and not is_python:
+    if not is_python and not names.find(file.text) and not names.mentions_target(file.text):
         return Analysis()
     if file.is_generated:
         return _listed(file.text, names, "a generated file: change what it is made from")
@@ -250,7 +276,7 @@ def analyse(file: SourceFile, names: Names, constants: Constants) -> Analysis:
         )
     if file.language is Language.OTHER:
         return _listed(file.text, names, "files of this kind are not rewritten")
-    return python.analyse(file.text, names, lookup, str(file.path))
+    return python.analyse(file.text, names, lookup, str(file.path), tree)
 
 
 def _listed(text: str, names: Names, reason: str) -> Analysis:
@@ -289,21 +315,28 @@ def _report(
     part = analysis.settled(definitions)
     if not analysis.is_related:
         part = _scoped(file.text, part, names)
-    after = apply(file.text, part.edits)
-    reason = None
+    after, problem = _applied(file, part.edits)
+    if problem is not None:
+        part = part.left(f"left as it is: {problem}")
+    return FileReport(file, part, after, analysis.problem, problem is not None)
+
+
+def _applied(file: SourceFile, edits: Sequence[Edit]) -> tuple[str, str | None]:
+    """Return a file's text after some edits, or as it is and why they cannot be made."""
+    try:
+        after = apply(file.text, edits)
+    except OverlappingEdits:
+        return file.text, "two changes want the same place"
     if file.encode(after) is None:
-        reason = f"a new name cannot be written in {file.encoding}"
-    elif after != file.text and file.language is Language.PYTHON and _breaks(file.text, after):
-        reason = "the file would no longer be valid Python"
-    if reason is not None:
-        part = part.left(f"left as it is: {reason}")
-        after = file.text
-    return FileReport(file, part, after, analysis.problem, reason is not None)
+        return file.text, f"a new name cannot be written in {file.encoding}"
+    if after != file.text and file.language is Language.PYTHON and _breaks(file.text, after):
+        return file.text, "the file would no longer be valid Python"
+    return after, None
 
 
 def _scoped(text: str, part: Part, names: Names) -> Part:
     """Leave out what says nothing: column names in a file that does not name the table."""
-    if names.mentions_table(text) or any(f.kind == "table" for f in part.findings):
+    if any(f.kind == "table" for f in part.findings) or names.mentions_table(text):
         return part
     findings: tuple[Finding, ...] = tuple(f for f in part.findings if f.kind in ("derived", "code"))
     notes: tuple[Note, ...] = part.notes if names.mentions_target(text) else ()

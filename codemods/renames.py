@@ -6,6 +6,7 @@ Nothing here speaks of SQL or Python; `from_mapping` is the only place that know
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
@@ -22,6 +23,10 @@ DESCRIPTIONS = {
     "expression": "the value is computed (expression)",
 }
 """How a report explains that a rule changes the value, by the rule's tag."""
+
+
+SERIAL_SEQUENCE = re.compile(r"(?P<name>pg_get_serial_sequence)\s*\(\s*[^'\s]")
+"""A call that asks for the sequence of a table which is not written there."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,7 @@ class Names:
     :param code: modules, classes and functions that get other names
     :param settings: what a user asks for beyond the mappings
     :param entities: the classes and Tables that stand for a legacy table, in the searched files
+    :param aliases: other names under which modules import those
     """
 
     renames: tuple[Renames, ...]
@@ -214,6 +220,7 @@ class Names:
     code: tuple[CodeRename, ...] = ()
     settings: Settings = field(default_factory=Settings)
     entities: tuple[Entity, ...] = ()
+    aliases: frozenset[str] = frozenset()
 
     def inverted(self) -> Names:
         """Return the names that lead back; what was found in files is left out."""
@@ -222,13 +229,14 @@ class Names:
             renames=tuple(renames.inverted() for renames in self.renames),
             code=tuple(CodeRename(code.new, code.old) for code in self.code),
             entities=(),
+            aliases=frozenset(),
         )
 
     @cached_property
     def words(self) -> frozenset[str]:
         """The words in code, beside the names of tables, that make a Python file worth reading."""
         known = {entity.name for entity in self.entities}
-        known |= {code.leaf for code in self.code}
+        known |= {code.leaf for code in self.code} | self.aliases
         if self.settings.attributes:
             known |= {old for entity in self.entities for old, _ in entity.renamed}
         return frozenset(known)
@@ -304,6 +312,20 @@ class Names:
         """Legacy and target tables in lower case."""
         return frozenset(map(_lower, self.tables)), frozenset(map(_lower, self.targets))
 
+    @cached_property
+    def _concern(self) -> re.Pattern[str]:
+        anywhere = map(longest_piece, map(_lower, (*self.tables, *self.targets)))
+        words = {*self.words, *self.columns, *self.converted}
+        words |= {attribute for entity in self.entities for attribute, _ in entity.columns}
+        alone = map(longest_piece, sorted(map(_lower, words)))
+        # `line__qty__gt` is a path over attributes.
+        word = rf"(?:(?<![\w$])|(?<=__))(?:{_any_of(alone)})(?:(?![\w$])|(?=__))"
+        return re.compile(rf"{SERIAL_SEQUENCE.pattern}|{_any_of(anywhere)}|{word}")
+
+    def may_concern(self, source: str) -> bool:
+        """Return False only if a piece of Python surely has nothing to do with any mapping."""
+        return self._concern.search(_lower(source)) is not None
+
     def mentions_table(self, text: str) -> bool:
         """Tell whether a legacy table is named in a text, alone and not inside a longer name."""
         return any(hit.kind == "table" for hit in self.find(text))
@@ -323,6 +345,19 @@ class Names:
     def for_target(self, name: str) -> tuple[Renames, ...]:
         """Return the renames whose target table is called so."""
         return tuple(r for r in self.renames if r.target_table == name)
+
+
+def longest_piece(name: str) -> str:
+    """Return the longest part of a name that stands in any source as it is.
+
+    Quotes and backslashes are spelled in several ways.
+    """
+    pieces: list[str] = re.findall(r"[^\"'\\]+", name)
+    return max(pieces, key=len, default="")
+
+
+def _any_of(texts: Iterable[str]) -> str:
+    return "|".join(map(re.escape, texts)) or "(?!)"
 
 
 def _alternatives(names: frozenset[str]) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from codemods.renames import Names, OtherTable, code_from_mapping, from_mapping
 from codemods.settings import Settings
-from compat.connection import Connection, connect, user_errors
 from compat.errors import CompatError
 from compat.mapping import Mapping, load
-from compat.state import load_all
+
+if TYPE_CHECKING:
+    from compat.connection import Connection
 
 _COLUMNS = """
     SELECT n.nspname, c.relname, array_agg(a.attname::text)
@@ -50,6 +51,10 @@ def given(mappings: Sequence[str], url: str | None) -> Given:
     """
     found = Given(tuple(load(source) for source in mappings))
     if url is not None:
+        # Most runs need no database, and its driver takes a while to load.
+        from compat.connection import connect, user_errors
+        from compat.state import load_all
+
         with user_errors(), connect(url, purpose="codemod") as conn:
             stored = found.mappings or tuple(stored.mapping for stored in load_all(conn))
             found = Given(stored, _other_tables(conn), conn.info.server_version // 10_000)

@@ -6,7 +6,7 @@ The rows were measured on PostgreSQL 15 and 18; `compat plan` prints those of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from compat.mapping import Form
 
@@ -37,11 +37,17 @@ _BOTH: Final = (
     Behaviour("REPEATABLE READ and SERIALIZABLE conflicts", "kept", "40001, as on a table"),
     Behaviour("SELECT … FOR UPDATE, SKIP LOCKED", "kept"),
     Behaviour("ON CONFLICT ON CONSTRAINT name", "not possible"),
+    Behaviour("LOCK TABLE", "kept", "the tables behind the view are locked with it"),
     Behaviour("MERGE", "kept with a note", "from PostgreSQL 17 on"),
     Behaviour("TRUNCATE", "not possible", "use DELETE"),
     Behaviour("WHERE CURRENT OF, ctid, xmin, tableoid", "not possible"),
     Behaviour("GROUP BY the key with other columns selected", "not possible", "no primary key"),
     Behaviour("new foreign keys to the name, new indexes on it", "not possible"),
+    Behaviour(
+        "ALTER TABLE on the name, new row triggers on it",
+        "not possible",
+        "views have neither; say it of the target",
+    ),
     Behaviour(
         "row triggers on the legacy table",
         "kept with a note",
@@ -75,6 +81,27 @@ _INSTEAD_OF: Final = (
 )
 
 
+_MERGE_FROM: Final = 17
+
+
 def behaviours(form: Form) -> tuple[Behaviour, ...]:
     """Return what becomes of each behaviour under a form."""
     return _BOTH + (_UPDATABLE if form == "updatable" else _INSTEAD_OF)
+
+
+def find(behaviour: str, form: Form, server_version: int | None = None) -> Behaviour:
+    """Return what becomes of one behaviour under a form; what no row speaks of is kept.
+
+    :param behaviour: its title
+    :param server_version: PostgreSQL's major version, as in 15, None if not known
+    """
+    if behaviour == "MERGE" and server_version is not None:
+        possible = server_version >= _MERGE_FROM
+        return Behaviour(behaviour, "kept" if possible else "not possible", "from 17 on")
+    known = (item for item in behaviours(form) if item.behaviour == behaviour)
+    return next(known, Behaviour(behaviour, "kept"))
+
+
+def is_known(behaviour: str) -> bool:
+    """Tell whether some form has something to say of a behaviour."""
+    return any(item.behaviour == behaviour for form in get_args(Form) for item in behaviours(form))

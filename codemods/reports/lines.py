@@ -47,7 +47,7 @@ def findings_of(file: FileReport, outcome: Outcome) -> Iterator[str]:
 
 
 def notes(report: Report) -> Iterator[str]:
-    """Yield one line for each value that a human must check."""
+    """Yield one line for each place that a human must check, though its name is right."""
     for file in report.files:
         for note in file.part.notes:
             line, column = file.position(note.start)
@@ -55,10 +55,11 @@ def notes(report: Report) -> Iterator[str]:
 
 
 def summary(report: Report, *, wrote: bool) -> str:
-    """Return the counts in one sentence: the first is the sum of the three that follow."""
+    """Return the counts in one sentence: the first is the sum of those that follow."""
     totals = report.totals
+    ignored = f" + {totals.ignored:,} ignored" if totals.ignored else ""
     return (
         f"{totals.hits:,} hits = {totals.changed:,} {'changed' if wrote else 'to change'}"
-        f" + {totals.unrelated:,} unrelated + {totals.needs_a_look:,} need a look"
-        f"; {totals.notes:,} values to check"
+        f" + {totals.unrelated:,} unrelated{ignored} + {totals.needs_a_look:,} need a look"
+        f"; {totals.notes:,} to check"
     )

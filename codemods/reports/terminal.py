@@ -28,7 +28,7 @@ def show(report: Report, console: Console, *, verbose: bool = False, wrote: bool
             console.print(_coloured(line))
     _section(console, "Changed" if wrote else "To change", "green", lines.changes(report))
     _section(console, "Needs a look", "yellow", lines.findings(report, Outcome.LOOK))
-    _section(console, "Values to check", "magenta", lines.notes(report))
+    _section(console, "To check", "magenta", lines.notes(report))
     if verbose:
         _section(console, "Unrelated", "dim", lines.findings(report, Outcome.UNRELATED))
     _section(console, "Not read", "red", (f"{item.path}: {item.reason}" for item in report.unread))

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from compat.fidelity import Verdict, behaviours
+from compat.fidelity import Verdict, find
 from compat.mapping import Form
 
 NOT_SERVED: Verdict = "not possible"
-_MERGE_FROM = 17
 
 
 class Need(Enum):
@@ -46,6 +45,10 @@ class Need(Enum):
         "new foreign keys to the name, new indexes on it",
         "say it of the target table",
     )
+    ALTER = (
+        "ALTER TABLE on the name, new row triggers on it",
+        "say it of the target table",
+    )
     REFLECTION = (
         "reflection",
         "name the primary key in the model: a view has none to be reflected",
@@ -66,11 +69,7 @@ class Need(Enum):
 
         :param server_version: as in 15, None if not known
         """
-        if self is Need.MERGE and server_version is not None:
-            return "kept" if server_version >= _MERGE_FROM else NOT_SERVED
-        known = {item.behaviour: item.verdict for item in behaviours(form)}
-        # A view is locked with the tables behind it; the plan does not speak of it.
-        return known.get(self.behaviour, "kept")
+        return find(self.behaviour, form, server_version).verdict
 
 
 @dataclass(frozen=True)

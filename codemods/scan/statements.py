@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from codemods import lexer
-from codemods.lexer import Kind
 from codemods.scan.needs import Need
-from codemods.sql import IGNORE
+from codemods.sql import IGNORE, lexer
+from codemods.sql.lexer import Kind
 from codemods.sql.syntax import name_of, parse_one
 from compat.tables import Table
 
@@ -56,8 +55,8 @@ class Statements:
                 (Need.SYSTEM_COLUMNS, rf"\b(?:UPDATE|FROM)\s+{path}.*?\bWHERE\s+CURRENT\s+OF\b"),
                 (Need.DDL, rf"\bREFERENCES\s+{path}"),
                 (Need.DDL, rf"\bCREATE\s+(?:UNIQUE\s+)?INDEX\b[^;]*?\bON\s+{path}"),
-                (Need.DDL, rf"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?{path}"),
-                (Need.DDL, rf"\bCREATE\s+(?:CONSTRAINT\s+)?TRIGGER\b[^;]*?\bON\s+{path}"),
+                (Need.ALTER, rf"\bALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?{path}"),
+                (Need.ALTER, rf"\bCREATE\s+(?:CONSTRAINT\s+)?TRIGGER\b[^;]*?\bON\s+{path}"),
             )
         )
         self.system = re.compile(r"(?<![\w$])(?:ctid|xmin|xmax|cmin|cmax|tableoid)(?![\w$])", re.I)

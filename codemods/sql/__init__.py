@@ -1,7 +1,8 @@
 """Rewrites the legacy names in SQL texts, by position.
 
 `rewriting` divides a text into statements; `queries` walks one, with what `columns`, `tables` and
-`outputs` know; `ledger` keeps the account; `syntax` and `postgres` read the text.
+`outputs` know; `ledger` keeps the account; `lexer`, `syntax` and `postgres` read the text; `script`
+is for whole files, with psql's commands and Jinja among the statements.
 """
 
 from codemods.sql.ledger import SqlResult, looks_derived

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from codemods import lexer
 from codemods.findings import Finding, Outcome
-from codemods.lexer import SPACE, Kind, Segment
 from codemods.renames import NameHit, Names
+from codemods.sql import lexer
 from codemods.sql.ledger import SqlResult
+from codemods.sql.lexer import SPACE, Kind, Segment
 
 Rewrite = Callable[[str], SqlResult]
 

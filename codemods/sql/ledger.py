@@ -12,13 +12,12 @@ from typing import cast
 
 from sqlglot import exp
 
-from codemods import lexer
 from codemods.edits import Edit, apply
 from codemods.findings import Finding, Note, Outcome
-from codemods.identifiers import is_reserved, quote
-from codemods.lexer import Kind, Segment
 from codemods.renames import ColumnRename, NameHit, Names, Renames
-from codemods.sql import postgres
+from codemods.sql import lexer, postgres
+from codemods.sql.identifiers import is_reserved, quote
+from codemods.sql.lexer import Kind, Segment
 from codemods.sql.syntax import (
     compared_with,
     is_harmless,

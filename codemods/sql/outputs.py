@@ -12,7 +12,7 @@ from sqlglot import exp, tokenize
 from sqlglot.tokenizer_core import Token
 
 from codemods.edits import Edit
-from codemods.identifiers import words
+from codemods.sql.identifiers import words
 from codemods.sql.ledger import Ledger
 from codemods.sql.scope import Frame, Use
 from codemods.sql.syntax import DIALECT, is_bare, meant, name_of, named_after, output_name

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codemods import lexer
-from codemods.findings import Finding, Outcome
-from codemods.identifiers import quote
-from codemods.lexer import Kind, Segment
+from codemods.findings import IGNORED, Finding, Outcome
 from codemods.renames import NameHit, Names, Renames
+from codemods.sql import lexer
 from codemods.sql.bodies import rewrite_routine
+from codemods.sql.identifiers import quote
 from codemods.sql.ledger import Ledger, SqlResult
+from codemods.sql.lexer import Kind, Segment
 from codemods.sql.queries import Queries
 
 IGNORE = re.compile(r"\bcompat:\s*ignore\b", re.IGNORECASE)
@@ -52,7 +52,7 @@ def rewrite(
         if not hits:
             continue
         if (start, end) in ignored:
-            result = _unrelated(hits, "a comment says that it stays: compat: ignore")
+            result = _unrelated(hits, IGNORED)
         elif complete and is_plain(start, end) and all(hit.kind == "column" for hit in hits):
             result = _unrelated(hits, "the statement does not name the legacy table")
         else:

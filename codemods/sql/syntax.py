@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from sqlglot import exp, parse
 from sqlglot.errors import SqlglotError
 
-from codemods.identifiers import fold
-from codemods.lexer import SPACE
+from codemods.sql.identifiers import fold
+from codemods.sql.lexer import SPACE
 
 DIALECT = "postgres"
 

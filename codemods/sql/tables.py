@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from codemods.identifiers import quote
 from codemods.renames import Renames
+from codemods.sql.identifiers import quote
 from codemods.sql.ledger import Ledger
 from codemods.sql.scope import Frame, Source
 from codemods.sql.syntax import name_of

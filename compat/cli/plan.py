@@ -16,12 +16,17 @@ from compat.cli.app import AsJson, Source, Url, app, find_mapping, table_of
 from compat.connection import connect, user_errors
 from compat.console import DOES_NOT_HOLD, err, out, print_json, reporting_errors
 from compat.errors import CompatError, MappingError
-from compat.mapping import json_schema
+from compat.mapping import Mapping, json_schema
 from compat.run import steps
 from compat.run.draft import draft as run_draft
+from compat.run.needs import Needs
+from compat.run.needs import read as read_needs
 from compat.run.plan import Plan
 from compat.run.plan import plan as run_plan
 
+_STYLES = {"kept": "green", "kept with a note": "yellow", "not possible": "red"}
+_PLACES = 3
+"""So many places of a need are shown; --json has all."""
 _PLANNED: tuple[steps.Step | Literal["expand"], ...] = ("expand", "cutover", "rollback", "contract")
 
 
@@ -85,25 +90,42 @@ def draft(
 def plan(
     mapping: Source,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL of every step.")] = False,
+    needs: Annotated[
+        Path | None,
+        typer.Option(
+            help="What applications need, as `compat-codemod scan --json` printed it: exit code 1"
+            " when the form of the view does not serve all of it."
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
     """Say what would happen: the form of the view and why, what clients keep, what may be lost.
 
-    Example: `compat plan mapping.py`
+    Example: `compat plan mapping.py --needs needs.json`
     """
     with reporting_errors(), user_errors(), connect(url, purpose="plan") as conn:
         value = find_mapping(conn, mapping)
         result = run_plan(conn, value)
+        version = conn.info.server_version // 10_000
+        needed = None if needs is None else read_needs(needs, value, version)
     if as_json:
-        print_json(result)
-        return
-    _print_plan(result)
-    if sql:
-        for step in _PLANNED:
-            out.print(f"\n-- {step}", markup=False)
-            for statement in steps.statements(step, value):
-                out.print(statement + ";", markup=False)
+        print_json(result if needed is None else {**vars(result), "needs": needed})
+    else:
+        _print_plan(result)
+        if needed is not None:
+            _print_needs(needed)
+        if sql:
+            _print_sql(value)
+    if needed is not None and needed.not_served:
+        raise SystemExit(DOES_NOT_HOLD)
+
+
+def _print_sql(value: Mapping) -> None:
+    for step in _PLANNED:
+        out.print(f"\n-- {step}", markup=False)
+        for statement in steps.statements(step, value):
+            out.print(statement + ";", markup=False)
 
 
 @app.command()
@@ -133,9 +155,8 @@ def _print_plan(plan: Plan) -> None:
             escape(", ".join(column.refusals)),
         )
     fidelity = table_of(f"what clients keep ({plan.form})", "behaviour", "", "note")
-    styles = {"kept": "green", "kept with a note": "yellow", "not possible": "red"}
     for item in plan.fidelity:
-        style = styles[item.verdict]
+        style = _STYLES[item.verdict]
         fidelity.add_row(item.behaviour, f"[{style}]{item.verdict}[/]", item.note)
     tables = [columns, fidelity]
     if plan.dependents:
@@ -156,3 +177,25 @@ def _print_plan(plan: Plan) -> None:
         out.print("\nindexes that the view needs where the legacy table had one:")
         for statement in plan.indexes:
             out.print(f"  {statement};", markup=False)
+
+
+def _print_needs(needs: Needs) -> None:
+    forms = [item.form for item in needs.needs[0].served] if needs.needs else []
+    table = table_of("what applications need", "behaviour", *forms, "where", "instead")
+    for need in needs.needs:
+        verdicts = [
+            f"[{_STYLES[s.behaviour.verdict]}]{s.behaviour.verdict}[/]" for s in need.served
+        ]
+        shown = ", ".join(need.places[:_PLACES])
+        more = len(need.places) - _PLACES
+        where = f"{shown} and {more} more" if more > 0 else shown
+        instead = "" if need.is_served(needs.form) else need.fix
+        table.add_row(need.behaviour, *verdicts, escape(where), escape(instead))
+    out.print()
+    out.print(table)
+    if not needs.not_served:
+        out.print(f"the form {needs.form} serves all of it")
+    elif needs.serving:
+        out.print(f"only this form serves all of it: {needs.serving[0]}")
+    else:
+        out.print("no form of this view serves all of it: change the applications first")

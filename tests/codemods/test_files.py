@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from codemods import files, project
+from codemods.analysis import Analysis, Part
+from codemods.edits import Edit
 from codemods.files import Constants, FileError, Prefilter, SourceFile
+from codemods.findings import Finding, Outcome
 from tests.codemods.cases import NAMES
 
 DEFAULT = NAMES["default"]
@@ -267,3 +270,22 @@ def test_what_git_could_not_give_back_is_told(tmp_path: Path) -> None:
 def test_outside_of_a_repository_nobody_is_asked_about_git(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x")
     assert files.uncommitted([tmp_path / "a.py"]) == []
+
+
+def test_changes_that_want_the_same_place_leave_the_file_alone() -> None:
+    file = files.decode(Path("app.py"), b"qty = 1\n")
+    assert isinstance(file, SourceFile)
+    changed = Finding(0, 3, "qty", "column", Outcome.CHANGED, "renamed", "quantity")
+    part = Part((Edit(0, 3, "quantity"), Edit(1, 3, "ty")), (changed,))
+    (report,) = project.settled([(file, Analysis(part, is_related=True))], DEFAULT)
+    assert report.after == "qty = 1\n"
+    assert report.refused
+    assert [found.outcome for found in report.part.findings] == [Outcome.LOOK]
+
+
+def test_what_a_comment_ignores_is_counted_apart(tmp_path: Path) -> None:
+    (tmp_path / "q.sql").write_text(
+        "SELECT qty FROM order_line_items; -- compat: ignore\nSELECT qty FROM order_line_items;\n"
+    )
+    totals = project.run([tmp_path], DEFAULT).totals
+    assert (totals.hits, totals.changed, totals.ignored, totals.unrelated) == (4, 2, 2, 0)

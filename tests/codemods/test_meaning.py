@@ -18,8 +18,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import UpdateBase
 
-from codemods import context, lexer
-from codemods.lexer import Kind
+from codemods.python import context
+from codemods.sql import lexer
+from codemods.sql.lexer import Kind
 from tests.codemods.cases import CORPUS, NAMES, ORDER_LINES, Case, load
 
 TABLES = """

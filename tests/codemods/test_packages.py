@@ -93,6 +93,23 @@ def test_a_file_that_only_imports_the_model_is_followed(
     assert notes == ["compared with 1700000000; epoch"]
 
 
+def test_a_model_that_a_package_passes_on_under_another_name_is_followed(tmp_path: Path) -> None:
+    files = {
+        "shop/__init__.py": "from .models import OrderLine as Line\n",
+        "shop/models.py": MODELS,
+        "web/crud.py": UPSERT.format(origin="shop").replace("OrderLine", "Line"),
+        "web/page.py": (
+            "from shop import Line\n\n\n"
+            "def page(session):\n"
+            "    return [line.qty for line in session.query(Line).all()]\n"
+        ),
+    }
+    after, _ = rewritten(tmp_path, files, NAMES["default"])
+    assert 'index_elements=["line_item_id"]' in after["web/crud.py"]
+    after, _ = rewritten(tmp_path, files, ATTRIBUTES)
+    assert "[line.quantity for line" in after["web/page.py"]
+
+
 def test_a_class_of_the_same_name_from_another_module_is_not_ours(tmp_path: Path) -> None:
     files = {
         "shop/models.py": MODELS,
@@ -198,3 +215,22 @@ def test_a_second_run_over_a_package_changes_nothing(tmp_path: Path) -> None:
         again, report = rewritten(tmp_path, after, names)
         assert again == after
         assert not report.totals.edits
+
+
+def test_attributes_of_other_classes_are_not_listed_where_they_are_proven(tmp_path: Path) -> None:
+    page = (
+        "from .models import Customer, OrderLine\n\n\n"
+        "def page(session, customers: list[Customer], thing):\n"
+        "    first = session.get(Customer, 1)\n"
+        "    lines = session.query(OrderLine).all()\n"
+        "    return [c.qty for c in customers], first.created, lines, thing.qty\n"
+    )
+    customer = (
+        "\n\nclass Customer(Base):\n    __tablename__ = 'customers'\n    qty = Column(Integer)\n"
+    )
+    files = {"shop/models.py": MODELS + customer, "shop/page.py": page}
+    _, report = rewritten(tmp_path, files, ATTRIBUTES)
+    (found,) = (file for file in report.files if file.path.name == "page.py")
+    listed = [f.name for f in found.part.findings if f.outcome is Outcome.LOOK]
+    assert listed == ["qty"]
+    assert found.part.notes == ()

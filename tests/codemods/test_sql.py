@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemods import lexer, sql
+from codemods import sql
 from codemods.edits import Edit, OverlappingEdits, apply
 from codemods.findings import Outcome
-from codemods.sql import postgres
+from codemods.sql import lexer, postgres
 from tests.codemods.cases import NAMES, ORDER_LINES
 
 DEFAULT = NAMES["default"]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.constraints import Constraints
-from codemods.declarative import Declarative
-from codemods.fields import Fields
-from codemods.tables import Tables
-from codemods.work import Work, items, keyword, positional
+from codemods.models.constraints import Constraints
+from codemods.models.declarative import Declarative
+from codemods.models.fields import Fields
+from codemods.models.tables import Tables
+from codemods.python.work import Work, items, keyword, positional
 
 
 def visit(work: Work) -> None:

@@ -7,7 +7,6 @@ which somebody asks for one are written.
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -16,6 +15,8 @@ from typing import Any
 
 import libcst as cst
 from libcst._nodes.internal import CodegenState
+
+from codemods.python.reduction import Wanted, reduced
 
 SQLALCHEMY = "sqlalchemy"
 _SQLALCHEMY = frozenset((SQLALCHEMY, "sqlmodel"))  # which passes on what it does not change
@@ -27,26 +28,26 @@ _NO_NODE = _BLANK | {str, bool, type(None), cst.MaybeSentinel}
 
 _IN_ORDER = {
     cst.Module: ("header", "body", "footer"),
-    cst.FunctionDef: ("leading_lines", "decorators", "lines_after_decorators", "name")
-    + ("type_parameters", "params", "returns", "whitespace_before_colon", "body"),
-    cst.ClassDef: ("leading_lines", "decorators", "lines_after_decorators", "name")
-    + ("type_parameters", "bases", "keywords", "whitespace_before_colon", "body"),
-    cst.Parameters: ("posonly_params", "posonly_ind", "params", "star_arg")
-    + ("kwonly_params", "star_kwarg"),
+    cst.FunctionDef: ("decorators", "name", "type_parameters", "params", "returns", "body"),
+    cst.ClassDef: ("decorators", "name", "type_parameters", "bases", "keywords", "body"),
+    cst.Parameters: (
+        *("posonly_params", "posonly_ind", "params", "star_arg", "kwonly_params", "star_kwarg"),
+    ),
     cst.Arg: ("keyword", "value"),
     cst.IfExp: ("body", "test", "orelse"),
     cst.ImportFrom: ("relative", "module", "names"),
     cst.IndentedBlock: ("header", "body", "footer"),
+    cst.ExceptHandler: ("type", "name", "body"),
 }
-"""What comes first in the source, where libcst names its fields in another order."""
+"""What comes first in the source, where libcst has its fields in another order."""
 
 
 @cache
 def _children(kind: type[cst.CSTNode]) -> Callable[[cst.CSTNode], tuple[Any, ...]]:
-    """Return what gives the fields of a node, in the order of the source where that matters."""
-    first = _IN_ORDER.get(kind, ())
+    """Return what gives the fields of a node, in the order of the source but for brackets."""
+    first = ("leading_lines", *_IN_ORDER.get(kind, ()))
     names = [item.name for item in dataclasses.fields(kind)]
-    names = [*first, *(name for name in names if name not in first)]
+    names = [*(n for n in first if n in names), *(n for n in names if n not in first)]
     if len(names) > 1:
         return attrgetter(*names)
     return lambda node: tuple(getattr(node, name) for name in names)
@@ -55,10 +56,12 @@ def _children(kind: type[cst.CSTNode]) -> Callable[[cst.CSTNode], tuple[Any, ...
 class _Recorder(CodegenState):
     """Writes code, and takes down where each node begins and ends in it."""
 
-    def __init__(self, module: cst.Module) -> None:
+    def __init__(self, module: cst.Module, indents: Sequence[str] = ()) -> None:
         super().__init__(
             default_indent=module.default_indent, default_newline=module.default_newline
         )
+        for indent in indents:
+            self.increase_indent(indent)
         self.at = 0
         self.open: list[int] = []
         self.spans: list[tuple[cst.CSTNode, int, int]] = []
@@ -86,25 +89,34 @@ class NotPython(Exception):
 
 @dataclass(frozen=True)
 class Tree:
-    """A module, and all its nodes in the order of the source.
+    """A module, and all its nodes in the order of the source (brackets and blanks follow later).
 
+    :param read: as much of the source as was parsed, of the same length
     :param parents_at: the index of each node's parent in `nodes`, -1 for the module
     :param ends_at: the index behind each node's last descendant
     :param by_type: the indices of the nodes of each class
     """
 
     source: str
+    read: str
     module: cst.Module
     nodes: Sequence[cst.CSTNode]
     parents_at: Sequence[int]
     ends_at: Sequence[int]
     by_type: dict[type[cst.CSTNode], list[int]]
-    _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
+    _spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def holds(self, wanted: Wanted) -> bool:
+        """Tell whether all that is wanted was parsed, and nothing else."""
+        return reduced(self.source, wanted) == self.read
 
     @cached_property
-    def index(self) -> dict[cst.CSTNode, int]:
-        """The position of each node in `nodes`."""
-        return {node: i for i, node in enumerate(self.nodes)}
+    def _index(self) -> dict[int, int]:
+        # By id(): hashing a node is a call of a method in Python.
+        return {id(node): i for i, node in enumerate(self.nodes)}
+
+    def __contains__(self, node: cst.CSTNode) -> bool:
+        return id(node) in self._index
 
     def of(self, *types: type[cst.CSTNode]) -> list[cst.CSTNode]:
         """Return the nodes of exactly these classes, in the order of the source."""
@@ -117,50 +129,62 @@ class Tree:
 
         :raises NotPython: the code does not come back as it was
         """
-        if node not in self._spans:
+        if id(node) not in self._spans:
             self._place(node)
-        return self._spans[node]
+        return self._spans[id(node)]
 
     def _place(self, node: cst.CSTNode) -> None:
-        """Find the places of all nodes in the same statement of the module."""
-        body = self.module.body
-        at = bisect_right(self._statements, self.index[node]) - 1
-        if at >= 0 and self.index[node] < self.ends_at[self._statements[at]]:
-            recorder = _Recorder(self.module)
-            body[at]._codegen(recorder)
-            start = _only_place(self.source, "".join(recorder.tokens))
+        """Find the places of all nodes in the same statement of the module or of a class."""
+        for statement, indents in self._statements_around(node):
+            recorder = _Recorder(self.module, indents)
+            statement._codegen(recorder)
+            start = _only_place(self.read, "".join(recorder.tokens))
             if start is not None:
                 self._take(recorder, start)
                 return
         recorder = _Recorder(self.module)
         self.module._codegen(recorder)
-        if "".join(recorder.tokens) != self.source:
+        if "".join(recorder.tokens) != self.read:
             raise NotPython("its code does not come back as it was")
         self._take(recorder, 0)
 
-    def _take(self, recorder: _Recorder, start: int) -> None:
-        self._spans.update({node: (start + a, start + b) for node, a, b in recorder.spans})
+    def _statements_around(self, node: cst.CSTNode) -> list[tuple[cst.CSTNode, list[str]]]:
+        """Return the statements of a module or class that hold a node, the innermost first.
 
-    @cached_property
-    def _statements(self) -> list[int]:
-        """The positions of the module's statements in `nodes`."""
-        return [self.index[statement] for statement in self.module.body]
+        Each with the indentation of the blocks around it.
+        """
+        module, *path = [node, *self.parents(node)][::-1]
+        assert isinstance(module, cst.Module)
+        indents: list[str] = []
+        found: list[tuple[cst.CSTNode, list[str]]] = []
+        while path and isinstance(path[0], cst.SimpleStatementLine | cst.BaseCompoundStatement):
+            statement, *path = path
+            found.append((statement, [*indents]))
+            if not isinstance(statement, cst.ClassDef) or not path:
+                break
+            block, *path = path
+            if isinstance(block, cst.IndentedBlock):
+                indents.append(module.default_indent if block.indent is None else block.indent)
+        return found[::-1]
+
+    def _take(self, recorder: _Recorder, start: int) -> None:
+        self._spans.update({id(node): (start + a, start + b) for node, a, b in recorder.spans})
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """Return the node that a node is part of."""
-        parent = self.parents_at[self.index[node]]
+        parent = self.parents_at[self._index[id(node)]]
         return self.nodes[parent] if parent >= 0 else None
 
     def parents(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         """Yield the nodes that a node is inside of, the innermost first."""
-        at = self.parents_at[self.index[node]]
+        at = self.parents_at[self._index[id(node)]]
         while at >= 0:
             yield self.nodes[at]
             at = self.parents_at[at]
 
     def inside(self, node: cst.CSTNode) -> Sequence[cst.CSTNode]:
         """Return all nodes inside a node, in the order of the source."""
-        at = self.index[node]
+        at = self._index[id(node)]
         return self.nodes[at + 1 : self.ends_at[at]]
 
     @cached_property
@@ -201,21 +225,22 @@ def _only_place(source: str, code: str) -> int | None:
     return found
 
 
-def parse(source: str) -> Tree:
+def parse(source: str, wanted: Wanted | None = None) -> Tree:
     """Return the tree of a module.
 
+    :param wanted: leave out the bodies of functions of which nothing is wanted
     :raises NotPython: it cannot be parsed
     """
     try:
-        module = cst.parse_module(source)
-        return _tree(source, module)
+        read = source if wanted is None else reduced(source, wanted)
+        return _tree(source, read, cst.parse_module(read))
     except cst.ParserSyntaxError as error:
         raise NotPython(f"line {error.editor_line}") from None
     except (RecursionError, ValueError) as error:
         raise NotPython(str(error)) from None
 
 
-def _tree(source: str, module: cst.Module) -> Tree:
+def _tree(source: str, read: str, module: cst.Module) -> Tree:
     nodes: list[cst.CSTNode] = []
     parents: list[int] = []
     ends: list[int] = []
@@ -240,7 +265,7 @@ def _tree(source: str, module: cst.Module) -> Tree:
         ends[at] = len(nodes)
 
     visit(module, -1)
-    return Tree(source, module, nodes, parents, ends, by_type)
+    return Tree(source, read, module, nodes, parents, ends, by_type)
 
 
 @dataclass(frozen=True)

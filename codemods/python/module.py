@@ -13,44 +13,60 @@ from dataclasses import replace
 
 import libcst as cst
 
-from codemods import calls, composed, context, models, sql
+from codemods import models, sql
 from codemods.analysis import Analysis, Part, joined
-from codemods.codenames import CodeNames
 from codemods.entities import Entity
 from codemods.findings import Finding, Note, Outcome
-from codemods.literals import Text
-from codemods.renames import NameHit, Names
-from codemods.strings import Lookup, Strings, placed
-from codemods.tree import NotPython, Tree, parse
-from codemods.usage import Usage
-from codemods.work import Work
+from codemods.python import calls, composed, context
+from codemods.python.codenames import CodeNames
+from codemods.python.literals import Text
+from codemods.python.strangers import Strangers
+from codemods.python.strings import Lookup, Strings, placed
+from codemods.python.tree import NotPython, Tree, parse
+from codemods.python.usage import Usage
+from codemods.python.work import Work
+from codemods.renames import SERIAL_SEQUENCE, NameHit, Names
 
 
 def analyse(
-    source: str, names: Names, lookup: Lookup = lambda origin: None, path: str = ""
+    source: str,
+    names: Names,
+    lookup: Lookup = lambda origin: None,
+    path: str = "",
+    tree: Tree | None = None,
 ) -> Analysis:
     """Return what is to be done in a module, and all findings.
 
     :param lookup: the text of a constant in another module, None if unknown
     :param path: of the file, for what it imports and defines
+    :param tree: of the source, if somebody has parsed it already
     """
     with _without_collecting():
         try:
-            tree = parse(source)
-        except NotPython as error:
+            if tree is None or not tree.holds(names.may_concern):
+                tree = parse(source, names.may_concern)
+            return _Module(tree, names, lookup, path).analysis()
+        except (NotPython, RecursionError) as error:
             return unreadable(source, names, f"not readable as Python ({error})")
-        return _Module(tree, names, lookup, path).analysis()
 
 
-def entities(source: str, names: Names, path: str) -> tuple[Entity, ...]:
-    """Return the models of legacy tables that a module defines; none if it cannot be read."""
+def tree_of(source: str, names: Names) -> Tree | None:
+    """Return the tree of a module, None if it cannot be read."""
     with _without_collecting():
         try:
-            tree = parse(source)
+            return parse(source, names.may_concern)
         except NotPython:
+            return None
+
+
+def entities(tree: Tree, names: Names, path: str) -> tuple[Entity, ...]:
+    """Return the models of legacy tables that a module defines."""
+    with _without_collecting():
+        try:
+            work = Work(tree, names, Strings(tree, lambda origin: None), path)
+            models.visit(work)
+        except (NotPython, RecursionError):
             return ()
-        work = Work(tree, names, Strings(tree, lambda origin: None), path)
-        models.visit(work)
         return tuple(work.entities)
 
 
@@ -85,6 +101,7 @@ class _Module:
         self.names = names
         self.strings = Strings(tree, lookup)
         self.work = Work(tree, names, self.strings, path)
+        self.strangers = Strangers(self.work)
         self.usage = Usage(self.work)  # made anew when the models of the module are known
         self.parts = self.work.parts
         self.done = self.work.done
@@ -115,6 +132,7 @@ class _Module:
         models.visit(self.work)
         self.usage = Usage(self.work)
         self.usage.visit()
+        self.strangers = Strangers(self.work)
         self.renamed |= {
             old: f"{entity.name}.{old}, which is now {new}"
             for entity in self.work.entities
@@ -122,14 +140,25 @@ class _Module:
         }
         calls.visit(self.work)
         for node in self.tree.of(cst.Name, cst.Comment, *context.STRINGS):
-            if node in self.done:
-                continue
             if isinstance(node, cst.Name):
-                self._name(node)
+                if self._is_known(node.value) and node not in self.done:
+                    self._name(node)
+            elif node in self.done:
+                continue
             elif isinstance(node, cst.Comment):
                 self._comment(node)
             elif context.is_whole_string(self.tree, node):
                 self._string(node)
+
+    def _is_known(self, name: str) -> bool:
+        """Tell whether a name in the code may be a hit, or a path over attributes that ends in one.
+
+        Most are not, and a module has thousands.
+        """
+        names = self.names
+        return (
+            name in names.columns or name in names.tables or name in names.converted or "__" in name
+        )
 
     @property
     def is_related(self) -> bool:
@@ -169,6 +198,14 @@ class _Module:
     # -- names and comments ------------------------------------------------------------------
 
     def _name(self, node: cst.Name) -> None:
+        # Whose it is matters only where it would be listed.
+        is_listed = node.value in self.renamed or node.value in self.names.converted
+        stranger = self.strangers.owner(node) if is_listed else None
+        if stranger is not None:
+            told = f"an attribute of {stranger}, which is another class"
+            hits = self._name_findings(node, Outcome.UNRELATED, told)
+            self.parts.append(Part(findings=tuple(hits)))
+            return
         self._note_value(node)
         if node.value not in self.names.columns and node.value not in self.names.tables:
             self._lookup(node)
@@ -203,16 +240,13 @@ class _Module:
         self.parts.append(Part(notes=(Note(start, end, node.value, f"if of the table: {told}"),)))
 
     def _name_findings(self, node: cst.Name, outcome: Outcome, reason: str) -> Iterator[Finding]:
-        start, end = self.tree.span(node)
-        if node.lpar:
-            start += self.tree.source[start:end].index(node.value)
         if node.value in self.names.tables:
             kind = "table"
         elif node.value in self.names.columns:
             kind = "column"
         else:
             return
-        yield Finding(start, start + len(node.value), node.value, kind, outcome, reason)
+        yield self.work.name_found(node, outcome, reason, kind=kind)
 
     def _comment(self, node: cst.Comment) -> None:
         def judged(hit: NameHit) -> tuple[Outcome, str]:
@@ -223,27 +257,27 @@ class _Module:
         self.parts.append(Part(findings=tuple(self._raw(node, judged))))
 
     def _raw(
-        self, node: cst.CSTNode, judged: Callable[[NameHit], tuple[Outcome, str]]
+        self, node: cst.Comment, judged: Callable[[NameHit], tuple[Outcome, str]]
     ) -> Iterator[Finding]:
-        start, end = self.tree.span(node)
-        for hit in self.names.find(self.tree.source[start:end]):
+        for hit in self.names.find(node.value):
+            start, _ = self.tree.span(node)
             outcome, reason = judged(hit)
             yield Finding(start + hit.start, start + hit.end, hit.name, hit.kind, outcome, reason)
 
     # -- strings -----------------------------------------------------------------------------
 
     def _relevant(self, node: cst.CSTNode) -> Text | None:
-        """Return the text of a string that may hold a hit; most do not, and reading costs."""
-        start, end = self.tree.span(node)
-        written = self.tree.source[start:end]
-        pieces = isinstance(node, cst.ConcatenatedString) or "\\" in written
-        targets = self.names.converted and any(t in written for t in self.names.targets)
-        if not pieces and not targets and not self.names.find(written):
+        """Return the text of a string that holds a hit."""
+        if not self.strings.may_hold(node, self._is_wanted):
             return None
         text = self.strings.text(node)
-        if text is None or not (self.names.find(text.value) or targets):
-            return None
-        return text
+        return text if text is not None and self._is_wanted(text.value) else None
+
+    def _is_wanted(self, text: str) -> bool:
+        """Tell whether a text names something legacy, or a target whose values may be compared."""
+        if self.names.converted and any(target in text for target in self.names.targets):
+            return True
+        return bool(self.names.find(text))
 
     def _hits(self, text: Text) -> Iterator[NameHit]:
         """Yield the hits in a text, but for those that stand in a constant elsewhere."""
@@ -257,6 +291,7 @@ class _Module:
         return Finding(start, end, hit.name, hit.kind, outcome, reason)
 
     def _string(self, node: cst.CSTNode) -> None:
+        self._note_sequence(node)
         text = self._relevant(node)
         if text is None:
             return
@@ -277,6 +312,20 @@ class _Module:
                 )
             )
         )
+
+    def _note_sequence(self, node: cst.CSTNode) -> None:
+        """The view has the sequence until contract, so that nothing finds it by the target."""
+        if not self.strings.may_hold(node, SERIAL_SEQUENCE.search):
+            return
+        text = self.strings.text(node)
+        for match in SERIAL_SEQUENCE.finditer(text.value if text is not None else ""):
+            assert text is not None
+            start, end = text.source_span(*match.span("name"))
+            told = (
+                "if of the table: until contract the sequence belongs to the view, and the target"
+                " has none: name the sequence"
+            )
+            self.parts.append(Part(notes=(Note(start, end, match["name"], told),)))
 
     def _is_settled_by_composition(self, node: cst.CSTNode) -> bool:
         """Tell whether the text of which a string is a part could be read as SQL."""

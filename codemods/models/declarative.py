@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import libcst as cst
 
 from codemods.analysis import Style
-from codemods.constraints import COLUMNS, Constraints
 from codemods.edits import Edit
 from codemods.findings import Outcome
-from codemods.imports import imported_name
-from codemods.literals import Text
-from codemods.renames import ColumnRename
-from codemods.tree import dotted_source
-from codemods.work import (
+from codemods.models.constraints import COLUMNS, Constraints
+from codemods.python.imports import imported_name
+from codemods.python.literals import Text
+from codemods.python.tree import dotted_source
+from codemods.python.work import (
     Plan,
     Work,
     assignments,
@@ -28,6 +27,7 @@ from codemods.work import (
     line_start,
     statements,
 )
+from codemods.renames import ColumnRename
 
 WRAPPERS = frozenset(("deferred", "column_property", "query_expression"))
 CLEAN_BASES = frozenset(

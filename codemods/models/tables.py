@@ -5,11 +5,11 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.analysis import Style
-from codemods.constraints import COLUMNS, Constraints
 from codemods.findings import Outcome
-from codemods.literals import Text
+from codemods.models.constraints import COLUMNS, Constraints
+from codemods.python.literals import Text
+from codemods.python.work import Plan, Work, insert_last, keyword
 from codemods.renames import ColumnRename
-from codemods.work import Plan, Work, insert_last, keyword
 
 
 class Tables:

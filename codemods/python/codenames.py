@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from codemods import context
 from codemods.analysis import Part
 from codemods.edits import Edit
 from codemods.entities import CodeRename, absolute, binds, is_module, passed_on
 from codemods.findings import Finding, Outcome
-from codemods.identifiers import words
-from codemods.literals import Text
-from codemods.tree import dotted_source
-from codemods.work import Work, last_name
+from codemods.python import context
+from codemods.python.literals import Text
+from codemods.python.tree import dotted_source
+from codemods.python.work import Work, last_name
+from codemods.sql.identifiers import words
 
 _PATCHING = words(
     "patch import_module import_string __import__ setattr delattr importorskip find_spec"

@@ -11,10 +11,10 @@ import libcst as cst
 
 from codemods.analysis import Part, joined
 from codemods.findings import Note, Outcome
-from codemods.literals import Text
+from codemods.python.literals import Text
+from codemods.python.work import Work, items, keyword, last_name
 from codemods.renames import Renames
 from codemods.settings import TABLE_KEYWORDS, TableCall
-from codemods.work import Work, items, keyword, last_name
 
 _ANY = TableCall("", None, "")
 

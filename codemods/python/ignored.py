@@ -13,11 +13,8 @@ from dataclasses import dataclass, replace
 import libcst as cst
 
 from codemods.analysis import Part
-from codemods.findings import Finding, Outcome
-from codemods.tree import Tree
-
-REASON = "a comment says that it stays: compat: ignore"
-"""The reason of every finding that a comment has asked to ignore."""
+from codemods.findings import IGNORED, Finding, Outcome
+from codemods.python.tree import Tree
 
 _COMMENT = re.compile(r"#\s*compat:\s*ignore(?P<file>-file)?\b")
 
@@ -51,7 +48,7 @@ class Ignored:
     def _finding(self, found: Finding) -> Finding:
         if not self.covers(found.start, found.end):
             return found
-        return replace(found, outcome=Outcome.UNRELATED, reason=REASON, new=None)
+        return replace(found, outcome=Outcome.UNRELATED, reason=IGNORED, new=None)
 
 
 def find(tree: Tree) -> Ignored:

@@ -9,8 +9,8 @@ import re
 
 import libcst as cst
 
-from codemods.identifiers import words
-from codemods.tree import Tree, dotted_source
+from codemods.python.tree import Tree, dotted_source
+from codemods.sql.identifiers import words
 
 STATEMENT = re.compile(
     r"""(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*

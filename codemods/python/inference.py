@@ -13,9 +13,9 @@ from functools import cached_property
 import libcst as cst
 
 from codemods.entities import Entity, resolved
-from codemods.identifiers import words
-from codemods.tree import Tree, dotted_source
-from codemods.work import Work, last_name, positional
+from codemods.python.tree import Tree, dotted_source
+from codemods.python.work import Work, last_name, positional
+from codemods.sql.identifiers import words
 
 _DEPTH = 8
 """How many assignments are followed."""
@@ -80,7 +80,7 @@ class Inference:
         """Whether the module knows any model at all."""
         if self.local:
             return True
-        by_name = {entity.name for entity in self.others}
+        by_name = {entity.name for entity in self.others} | self.work.names.aliases
         known = [
             origin
             for origin in self.tree.scope.imports.values()
@@ -348,7 +348,7 @@ class Inference:
 
     def _bindings(self, node: cst.Name) -> list[Binding]:
         """Return what binds a name, in the function where it is used or else around it."""
-        if node not in self.tree.index:
+        if node not in self.tree:
             return []
         scopes: list[cst.CSTNode | None] = [
             parent for parent in self.tree.parents(node) if isinstance(parent, _SCOPES)

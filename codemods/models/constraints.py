@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from codemods import context, sql
+from codemods import sql
 from codemods.analysis import Part, Pending, Style, joined
 from codemods.findings import Outcome
-from codemods.literals import Text
+from codemods.python import context
+from codemods.python.literals import Text
+from codemods.python.strings import placed
+from codemods.python.work import Plan, Work, items, keyword, positional
 from codemods.renames import Renames
-from codemods.strings import placed
-from codemods.work import Plan, Work, items, keyword, positional
 
 COLUMNS = frozenset(("Column", "mapped_column"))
 NAMED_COLUMNS = frozenset(("UniqueConstraint", "PrimaryKeyConstraint", "ExcludeConstraint"))

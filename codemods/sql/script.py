@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codemods import lexer, sql
+from codemods import sql
 from codemods.findings import Finding, Outcome
 from codemods.renames import NameHit, Names
-from codemods.sql import SqlResult
+from codemods.sql import SqlResult, lexer
 
 # https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMANDS
 _COMMAND = re.compile(

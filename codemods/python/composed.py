@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from codemods import literals
-from codemods.context import STRINGS
-from codemods.literals import Builder, Named, Text
-from codemods.tree import Tree
+from codemods.python import literals
+from codemods.python.context import STRINGS
+from codemods.python.literals import Builder, Named, Text
+from codemods.python.tree import Tree
 
 _FIELD = re.compile(r"\{\{|\}\}|\{(?P<name>\w*)\}")
 _PERCENT = re.compile(r"%%|%(?:\((?P<name>\w+)\))?s")

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 import libcst as cst
 
-from codemods import composed, context
 from codemods.analysis import Part
 from codemods.edits import Edit
-from codemods.literals import Text
+from codemods.python import composed, context
+from codemods.python.literals import Text
+from codemods.python.tree import Tree
 from codemods.sql import SqlResult
-from codemods.tree import Tree
 
 Lookup = Callable[[str], "str | None"]
 """Gives the text of a constant by the dotted name of what was imported."""
@@ -36,6 +36,16 @@ class Strings:
             return None
         return self.composition(node)
 
+    def may_hold(self, node: cst.CSTNode, wanted: Callable[[str], object]) -> bool:
+        """Return False only if the text of a string surely holds nothing of what is wanted.
+
+        Most strings do not, and reading one costs.
+
+        :param wanted: tells of a text whether something wanted is in it
+        """
+        written = _written(node)
+        return "\\" in written or bool(wanted(written))
+
     def composition(self, node: cst.CSTNode) -> Text | None:
         """Return the text of any string expression, as far as it is known."""
         if node not in self.known:
@@ -51,6 +61,18 @@ class Strings:
             return None if text is None or text.holes else text.value
         origin = scope.dotted(node)
         return self.lookup(origin) if origin is not None else None
+
+
+def _written(node: cst.CSTNode) -> str:
+    """Return what is written between the quotes of a string, without what is inserted."""
+    if isinstance(node, cst.SimpleString):
+        return node.raw_value
+    if isinstance(node, cst.ConcatenatedString):
+        return _written(node.left) + _written(node.right)
+    if isinstance(node, cst.FormattedString | cst.TemplatedString):
+        texts = cst.FormattedStringText | cst.TemplatedStringText
+        return "".join(part.value for part in node.parts if isinstance(part, texts))
+    return ""
 
 
 def placed(text: Text, result: SqlResult) -> Part:

@@ -6,8 +6,8 @@ import libcst as cst
 
 from codemods.analysis import Part
 from codemods.edits import Edit
-from codemods.tree import dotted_source
-from codemods.work import Plan, Work
+from codemods.python.tree import dotted_source
+from codemods.python.work import Plan, Work
 
 
 def imported_name(plan: Plan, module: str, name: str, *, beside: str) -> str | None:

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import libcst as cst
 
-from codemods import ignored
 from codemods.analysis import Definition, Part, Pending, State, Style, joined
 from codemods.edits import Edit
 from codemods.entities import Entity
 from codemods.findings import Finding, Note, Outcome
-from codemods.literals import Text
+from codemods.python import ignored
+from codemods.python.literals import Text
+from codemods.python.strings import Strings
+from codemods.python.tree import Tree, dotted_source
 from codemods.renames import ColumnRename, Names, Renames
-from codemods.strings import Strings
-from codemods.tree import Tree, dotted_source
 
 
 class Work:

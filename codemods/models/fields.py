@@ -10,11 +10,10 @@ from pathlib import PurePath
 import libcst as cst
 
 from codemods.analysis import Style
-from codemods.constraints import Constraints
 from codemods.findings import Outcome
-from codemods.literals import Text
-from codemods.renames import ColumnRename
-from codemods.work import (
+from codemods.models.constraints import Constraints
+from codemods.python.literals import Text
+from codemods.python.work import (
     Plan,
     Work,
     assignments,
@@ -25,6 +24,7 @@ from codemods.work import (
     line_start,
     statements,
 )
+from codemods.renames import ColumnRename
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ from dataclasses import replace
 
 import libcst as cst
 
-from codemods import context, sql
+from codemods import sql
 from codemods.analysis import Part, Pending, Style, joined
 from codemods.edits import Edit
 from codemods.entities import Entity
 from codemods.findings import Finding, Note, Outcome
-from codemods.identifiers import words
-from codemods.inference import Inference, Model
-from codemods.literals import Text
+from codemods.python import context
+from codemods.python.inference import Inference, Model
+from codemods.python.literals import Text
+from codemods.python.strings import placed
+from codemods.python.work import Work, last_name
 from codemods.renames import ColumnRename
-from codemods.strings import placed
-from codemods.work import Work, last_name
+from codemods.sql.identifiers import words
 
 _BY_KEYWORD = words(
     "filter filter_by exclude get values update create get_or_create update_or_create aggregate"
@@ -46,25 +47,26 @@ class Usage:
             for entity in (*work.entities, *work.names.entities)
             for attribute, _ in entity.columns
         } | work.names.columns
+        self._any_word = re.compile("|".join(map(re.escape, self.interesting)) or r"(?!)")
 
     def visit(self) -> None:
         """Decide about all names and strings that a known model explains."""
         if not self.inference.is_useful:
             return
         for node in self.work.tree.of(cst.Name, *context.STRINGS):
-            if node in self.work.done:
-                continue
             if isinstance(node, cst.Name):
-                self._name(node)
-            elif context.is_whole_string(self.work.tree, node):
+                if self._is_ours(node.value) and node not in self.work.done:
+                    self._name(node)
+            elif node not in self.work.done and context.is_whole_string(self.work.tree, node):
                 self._string(node)
 
     # -- names -------------------------------------------------------------------------------
 
+    def _is_ours(self, name: str) -> bool:
+        return name in self.interesting or name.partition("__")[0] in self.interesting
+
     def _name(self, node: cst.Name) -> None:
         first = node.value.partition("__")[0]
-        if node.value not in self.interesting and first not in self.interesting:
-            return
         parent = self.work.tree.parent(node)
         if isinstance(parent, cst.Attribute) and parent.attr is node:
             self._attribute(node, parent)
@@ -250,6 +252,8 @@ class Usage:
     # -- strings -----------------------------------------------------------------------------
 
     def _string(self, node: cst.CSTNode) -> None:
+        if not self.work.strings.may_hold(node, self._is_interesting):
+            return
         text = self.work.strings.text(node)
         if text is None or not text.value:
             return
@@ -260,6 +264,9 @@ class Usage:
             self._sql_string(node, text)
         if node not in self.work.done and self.attributes:
             self._in_relationship(node, text)
+
+    def _is_interesting(self, text: str) -> bool:
+        return self._any_word.search(text) is not None or bool(self.work.names.find(text))
 
     def _column_string(self, node: cst.CSTNode, text: Text, word: str) -> None:
         tree = self.work.tree
