@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,15 +20,17 @@ from compat.console import err, reporting_errors
 from compat.errors import ConnectionFailed, MappingError
 from compat.mapping import Mapping, load
 from compat.run import verifications
-from verify import between, rulebook, sinks, terminal
+from verify import between, reports, rulebook, sinks, terminal
 from verify.options import Options, percent_of, thresholds
 from verify.report import MappingReport
 from verify.rulebook import Rulebook
-from verify.runner import NAMES, run
+from verify.runner import DEFAULTS, run
+from verify.workload import reading
+from verify.workload.reading import Workload
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_ALL = ",".join(NAMES)
+_ALL = ",".join(DEFAULTS)
 
 
 @_app.command()
@@ -49,7 +52,10 @@ def verify(
     ] = None,
     checks: Annotated[
         str | None,
-        typer.Option(help="Which checks, separated by commas.", show_default=_ALL),
+        typer.Option(
+            help="Which checks, separated by commas; there are also workload and performance.",
+            show_default=_ALL,
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option(min=0, help="How many differences are shown; totals are exact.")
@@ -127,12 +133,43 @@ def verify(
         Path | None,
         typer.Option(help="TOML or JSON file of what must hold.", show_default=False),
     ] = None,
+    probes: Annotated[
+        Path | None,
+        typer.Option(help="Statements of yours to probe besides: SQL.", show_default=False),
+    ] = None,
+    workload: Annotated[
+        Path | None,
+        typer.Option(
+            help="Statements of applications to compare: SQL, a csvlog (.csv) or jsonlog (.json), "
+            "or the word pg_stat_statements.",
+            show_default=False,
+        ),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Queries to time besides single rows: SQL.", show_default=False),
+    ] = None,
+    max_ratio: Annotated[
+        float,
+        typer.Option(min=0, help="How many times as long as on the table a statement may take."),
+    ] = 3.0,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the report as JUnit XML.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write it as a page with charts.", show_default=False)
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Add it to a file, say $GITHUB_STEP_SUMMARY.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Compare the compatibility views of a database with the tables whose place they take.
 
     Reads the stored mappings; compares structure, row counts and every row; tries statements on
-    the view and on a twin of the table. Everything is rolled back but the record of the run.
+    the view and on a twin of the table; lets two sessions race on a copy of the view. Nothing of
+    it stays but the record of the run. A file of statements asks for its check.
     With --source, compares the rows of a legacy table with those of a target in another database.
 
     Exit code: 0 all of it holds, 1 something does not, 2 something could not be checked.
@@ -156,9 +193,20 @@ def verify(
         on_start = stack.enter_context(terminal.progress(quiet=as_json))
         if source is None and target is None and not _is_file(mapping):
             conn = stack.enter_context(connect(url, purpose="verify"))
+            database = conn.info.dbname
+            options = replace(
+                options,
+                probes=_statements(probes, database) or reading.NOTHING,
+                workload=_statements(workload, database),
+                queries=_statements(queries, database) or reading.NOTHING,
+                max_ratio=max_ratio,
+            )
+            asked = {"workload": workload is not None, "performance": queries is not None}
             report = run(
                 conn,
-                _names(checks, NAMES),
+                _names(
+                    checks, (*DEFAULTS, *(name for name, is_asked in asked.items() if is_asked))
+                ),
                 mapping,
                 limit=limit,
                 lock_timeout=lock_timeout,
@@ -181,6 +229,7 @@ def verify(
                 options=options,
                 on_start=on_start,
             )
+        reports.write(report, junit_to=junit, html_to=html, markdown_to=markdown)
     if as_json:
         print(report.to_json())
     else:
@@ -196,6 +245,13 @@ def _names(checks: str | None, all_of_them: tuple[str, ...]) -> list[str]:
     if checks is None:
         return list(all_of_them)
     return [name.strip() for name in checks.split(",") if name.strip()]
+
+
+def _statements(path: Path | None, database: str) -> Workload | None:
+    """Return the statements in a file; None without one, or when the server is to tell them."""
+    if path is None or str(path) == reading.STATISTICS:
+        return None
+    return reading.load(path, database)
 
 
 def _given(url: str | None, option: str) -> str:

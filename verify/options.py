@@ -9,6 +9,7 @@ from pathlib import Path
 from compat.errors import CompatError
 from verify.rulebook import Rulebook
 from verify.sinks import NOWHERE, Sink
+from verify.workload.reading import NOTHING, Workload
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Options:
     :param rules: what the user demands of the rows
     :param differences: where all rows that differ are written to
     :param resume: the file that holds the progress of the run
+    :param probes: the user's own statements to probe
+    :param workload: the statements of applications; None for those that the server has counted
+    :param queries: those to measure
+    :param max_ratio: how many times as long a statement may take on the view, by the median
     """
 
     workers: int = 2
@@ -45,6 +50,10 @@ class Options:
     rules: Rulebook = field(default_factory=Rulebook)
     differences: Sink = NOWHERE
     resume: Path | None = None
+    probes: Workload = NOTHING
+    workload: Workload | None = None
+    queries: Workload = NOTHING
+    max_ratio: float = 3.0
 
     def threshold(self, mapping: str) -> float:
         """Return the share of rows, in percent, that must match in one mapping."""

@@ -19,14 +19,16 @@ from compat.errors import CompatError, StateError
 from compat.names import literal
 from compat.run import usage
 from compat.state import Stored
-from verify.checks import contents, counts, integrity, losses, structure
+from verify.checks import contents, counts, integrity, losses, performance, structure
 from verify.compare import log as logs
 from verify.compare.log import Log
 from verify.context import Context, Disturbed
 from verify.options import Options
 from verify.probes import check as probes
+from verify.races import check as races
 from verify.refusals import raise_if_lost, refused
 from verify.report import MappingReport, Report, Result, holds, not_run
+from verify.workload import check as workload
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Check:
     """One entry of the register.
 
     :param shares_snapshot: whether it reads inside the mapping's one snapshot
+    :param is_default: whether it is made when nobody says which
     """
 
     name: str
     function: Callable[[Context], Result]
     shares_snapshot: bool
+    is_default: bool = True
 
 
 CHECKS = (
@@ -48,8 +52,12 @@ CHECKS = (
     Check(integrity.NAME, integrity.check, shares_snapshot=True),
     Check(losses.NAME, losses.check, shares_snapshot=True),
     Check(probes.NAME, probes.check, shares_snapshot=False),
+    Check(races.NAME, races.check, shares_snapshot=False),
+    Check(workload.NAME, workload.check, shares_snapshot=False, is_default=False),
+    Check(performance.NAME, performance.check, shares_snapshot=False, is_default=False),
 )
 NAMES = tuple(check.name for check in CHECKS)
+DEFAULTS = tuple(check.name for check in CHECKS if check.is_default)
 
 # How often a check starts again when the rows that it tried were changed meanwhile.
 _ATTEMPTS = 8
@@ -63,7 +71,7 @@ _SETTINGS = SETTINGS | {"lock_timeout": _READ_LOCK_TIMEOUT, "compat.late_writes"
 
 def run(
     conn: Connection,
-    checks: Iterable[str] = NAMES,
+    checks: Iterable[str] = DEFAULTS,
     mappings: Iterable[str] | None = None,
     *,
     limit: int = 10,
@@ -200,13 +208,13 @@ class _Mapping:
 
         :param access: READ ONLY or READ WRITE
         """
-        for turn in range(20):
+        for _ in range(20):
             stored = self._load()
             context = Context(
                 self.conn, stored, self.limit, self.lock_timeout, avoid, self.options, self.log
             )
             try:
-                with self._snapshot(stored, access, may_be_missing=turn > 2):
+                with self._snapshot(stored, access):
                     if access == "READ ONLY":
                         context = replace(context, snapshot=_exported(self.conn))
                     return stored, {check.name: self._one(check, context) for check in checks}
@@ -219,10 +227,10 @@ class _Mapping:
             return state.load(self.conn, self.name)
 
     @contextmanager
-    def _snapshot(self, stored: Stored, access: str, *, may_be_missing: bool) -> Iterator[None]:
+    def _snapshot(self, stored: Stored, access: str) -> Iterator[None]:
         """Open one snapshot, undone at the end, with the relations locked against a new phase.
 
-        :param may_be_missing: whether a relation that is not there is more than a cutover going on
+        :raises _PhaseChanged: it came before the locks
         """
         with self.conn.transaction(force_rollback=True):
             self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -230,16 +238,22 @@ class _Mapping:
                 self.conn.execute("SET TRANSACTION READ ONLY")
             for setting, value in _SETTINGS.items():
                 self.conn.execute(f"SET LOCAL {setting} = {literal(value)}")
-            relations = (stored.legacy_sql, stored.view_sql, stored.mapping.target.sql)
+            # In the order in which a change of the phase locks them: whatever has the legacy name
+            # first, or the two would wait for each other.
+            named, other = stored.legacy_sql, stored.view_sql
+            if stored.phase == "cutover":
+                named, other = other, named
+            relations = (named, other, stored.mapping.target.sql)
             try:
                 with self.conn.transaction():  # none of this takes the snapshot
                     self.conn.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             except psycopg.Error as error:
                 raise_if_lost(error)
-                if isinstance(error, psycopg.errors.UndefinedTable) and not may_be_missing:
+                if isinstance(error, psycopg.errors.DeadlockDetected):
                     raise _PhaseChanged from error
-                # Whatever is missing or may not be read, the checks will say.
-            if state.load(self.conn, self.name).phase != stored.phase:
+                # Whatever is missing or may not be read, the checks will say; unless it has
+                # another name by now.
+            if state.load(self.conn, self.name).changed_at != stored.changed_at:
                 raise _PhaseChanged
             yield
 

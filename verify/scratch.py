@@ -1,4 +1,4 @@
-"""A copy of view, triggers and target in a schema of its own, for what must be committed to be seen.
+"""A copy of view, triggers and target in a schema of its own, for what others must see committed.
 
 Copied as they stand in the database, edits by hand included. Tables are UNLOGGED: not replicated.
 """
@@ -62,7 +62,7 @@ class Scratch:
 
         A function edited by hand may name the real target in a way that we do not recognise.
 
-        :raises CannotCopy: names the table; the transaction must not be committed
+        :raises CannotCopy: names the table; the caller must not commit then
         """
         row = conn.execute(
             "SELECT string_agg(DISTINCT c.oid::regclass::text, ', ') FROM pg_catalog.pg_locks l"
@@ -73,7 +73,6 @@ class Scratch:
             [ident(self.schema)],
         ).fetchone()
         if row is not None and row[0] is not None:
-            conn.rollback()
             raise CannotCopy(f"a trigger of the view also writes to {row[0]}: tried on no copy")
 
 

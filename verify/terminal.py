@@ -75,6 +75,10 @@ def _plain(out: Console, line: str) -> None:
 
 
 def _details(result: Result) -> Iterator[str]:
+    for measure in result.measures:
+        times = zip(("p50", "p95"), measure.table, measure.view, measure.ratios, strict=True)
+        figures = (f"{name} {a:.3f} → {b:.3f} ms ({ratio:.2f} ×)" for name, a, b, ratio in times)
+        yield f"{measure.title}: {', '.join(figures)}"
     for finding in result.findings:
         first, *more = finding.message.splitlines() or [""]
         yield f"{finding.subject}: {first}"

@@ -77,6 +77,11 @@ STATES: tuple[tuple[rules.Value, rules.Value], ...] = (
 def shop_mapping(conn: Connection) -> Mapping:
     """Create the shop and return the mapping of its order lines, with every kind of conversion."""
     conn.execute(SHOP)
+    return reflected_shop_mapping(conn)
+
+
+def reflected_shop_mapping(conn: Connection) -> Mapping:
+    """Return the mapping of a shop that exists already."""
     return mapping_of(
         conn,
         "order_line_items",

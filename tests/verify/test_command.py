@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,6 +25,8 @@ from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
 from tests.verify import journey
 from tests.verify.journey import Connection
+from verify.probes.side import Answer, Side
+from verify.probes.statements import Cells, Probe
 from verify.report import Status
 
 
@@ -66,6 +69,7 @@ def test_the_command_needs_no_argument_but_the_environment_and_ends_with_its_ver
         "integrity",
         "losses",
         "probes",
+        "concurrency",
     ]
     assert "\x1b" not in done.stdout
 
@@ -174,8 +178,10 @@ def test_a_role_that_may_only_read_verifies_the_data_and_probes_are_not_run(
         ("integrity", "holds"),
         ("losses", "holds"),
         ("probes", "not run"),
+        ("concurrency", "not run"),
     ]
-    assert "may not INSERT, UPDATE, DELETE" in mapping["checks"][-1]["summary"]
+    assert "may not INSERT, UPDATE, DELETE" in mapping["checks"][-2]["summary"]
+    assert "may not create a schema" in mapping["checks"][-1]["summary"]
     done = command(reader_url)
     assert done.stdout.splitlines()[-1] == "Not everything could be checked."
     assert command(reader_url, "--checks", "structure,counts,contents").returncode == 0
@@ -244,7 +250,7 @@ def test_a_run_leaves_nothing_behind_but_two_values_of_the_sequence(
         )
     (after,) = shop.execute("SELECT last_value FROM order_line_items_id_seq").fetchone() or (0,)
     assert after - drawn == 2
-    assert any("2 values drawn" in note for note in report.results[-1].notes)
+    assert any("2 values drawn" in note for result in report.results for note in result.notes)
 
 
 def test_a_connection_in_a_transaction_is_refused_and_one_without_autocommit_is_not(
@@ -272,10 +278,11 @@ def test_rows_that_an_application_holds_locked_are_not_waited_for_long(
     with psycopg.connect(url) as application:
         application.execute("UPDATE order_line_items SET qty = qty + 1")
         report = verify.run(shop, lock_timeout=50)
-        statuses = {result.check: result.status for result in report.results}
-        assert statuses["probes"] is Status.NOT_RUN
-        assert statuses["contents"] is Status.HOLDS  # its snapshot is older than the update
-        assert report.results[-1].summary.startswith("locked: ")
+        results = {result.check: result for result in report.results}
+        assert results["probes"].status is Status.NOT_RUN
+        assert results["probes"].summary.startswith("locked: ")
+        assert results["contents"].status is Status.HOLDS  # its snapshot is older than the update
+        assert results["concurrency"].status is Status.HOLDS  # on rows of its own
         assert report.exit_code == 2
         application.rollback()
     assert verify.run(shop, lock_timeout=50).holds
@@ -376,3 +383,69 @@ def test_a_key_that_every_row_of_the_table_has_in_another_type_is_compared_too(
     conn.execute("DELETE FROM b WHERE id = '30'")
     (result,) = verify.run(conn, ["contents"]).results
     assert [(f.kind, f.key[0][1]) for f in result.findings] == [("changed", "7"), ("missing", "30")]
+
+
+# -- files in, files out ------------------------------------------------------------------------
+
+
+def test_statements_from_files_are_checked_and_reports_are_written(
+    shop: Connection, url: str, tmp_path: Path
+) -> None:
+    workload, queries = tmp_path / "workload.sql", tmp_path / "queries.sql"
+    workload.write_text("SELECT sum(qty) FROM order_line_items;\nBEGIN;\n")
+    queries.write_text("SELECT max(qty) FROM order_line_items\n")
+    shop.execute("UPDATE order_line_items_v2 SET quantity = 99 WHERE line_item_id = 4")
+    files = [tmp_path / name for name in ("j.xml", "r.html", "s.md")]
+    done = command(
+        url,
+        *("--workload", str(workload), "--queries", str(queries), "--max-ratio", "1000"),
+        *("--probes", str(queries), "--checks", "contents,workload,performance"),
+        *("--junit", str(files[0]), "--html", str(files[1]), "--markdown", str(files[2])),
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 of 1 statement answered differently" in done.stdout
+    assert "note: left out: 1 × BEGIN: no query" in done.stdout
+    junit, page, summary = (file.read_text(encoding="utf-8") for file in files)
+    assert 'failures="2"' in junit
+    assert "99.5000 % of 200 rows, 1 differ" in page
+    assert "queries.sql:1 SELECT max(qty)" in page
+    assert "❌ does not hold" in summary
+
+
+def test_a_file_asks_for_its_check_and_one_that_cannot_be_read_is_told(
+    shop: Connection, url: str, tmp_path: Path
+) -> None:
+    workload = tmp_path / "workload.sql"
+    workload.write_text("SELECT sum(qty) FROM order_line_items\n")
+    done = command(url, "--workload", str(workload), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    checks = [check["check"] for check in json.loads(done.stdout)["mappings"][0]["checks"]]
+    assert checks[-2:] == ["concurrency", "workload"]
+    for arguments in (
+        ("--workload", str(tmp_path / "none.sql")),
+        ("--checks", "counts", "--junit", str(tmp_path / "none" / "j.xml")),
+    ):
+        done = command(url, *arguments)
+        assert done.returncode == 2
+        assert "cannot be" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_parent_that_is_deleted_meanwhile_gives_no_false_alarm(
+    shop: Connection, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.execute(
+        "INSERT INTO orders SELECT 61, 'new'; DELETE FROM orders WHERE id BETWEEN 51 AND 60"
+    )
+    answer, deleted = Side.answer, list[int]()
+
+    def deleting(side: Side, probe: Probe, given: tuple[Cells, ...] = ()) -> Answer:
+        if probe.title.startswith("update order_id to '61'") and not deleted:
+            deleted.append(shop_again.execute("DELETE FROM orders WHERE id = 61").rowcount)
+        return answer(side, probe, given)
+
+    monkeypatch.setattr(Side, "answer", deleting)
+    with psycopg.connect(url, autocommit=True) as shop_again:
+        (result,) = verify.run(shop, ["probes"]).results
+    assert deleted == [1]
+    assert result.status is Status.HOLDS, result

@@ -16,6 +16,7 @@ from compat import rules
 from compat.errors import CompatError, StateError
 from tests.verify import journey
 from tests.verify.journey import Connection
+from tests.verify.test_between import EVERY_TYPE, FAULTS
 from tests.verify.test_command import command
 from verify import sinks
 from verify.options import Options, Threshold, percent_of, thresholds
@@ -328,3 +329,44 @@ def test_a_group_that_the_table_does_not_have_is_named_with_those_that_it_has(
     done = command(url, "--checks", "counts", "--group-by", "colour")
     assert done.returncode == 2
     assert "no column 'colour' to group by (there: id, sku, qty, note)" in done.stdout
+
+
+# -- every type -------------------------------------------------------------------------------
+
+
+def test_every_trap_of_every_type_is_found_in_one_database_too(conn: Connection) -> None:
+    conn.execute(EVERY_TYPE)
+    conn.execute("CREATE TABLE things_v2 (LIKE things INCLUDING ALL)")
+    columns = conn.execute("SELECT * FROM things LIMIT 0").description or ()
+    same = (rules.Column(column.name, column.name) for column in columns)
+    journey.copied(conn, journey.mapping_of(conn, "things", "things_v2", *same))
+    for column, value, expected, found in FAULTS:
+        conn.execute(
+            f"UPDATE things_v2 SET {column} = {value.replace('things', 'things_v2')} WHERE id = 7"
+        )
+        differing = [
+            (f.message.split(":")[0], f.expected, f.found) for f in contents(conn).findings
+        ]
+        conn.execute("DELETE FROM things_v2 WHERE id = 7")
+        conn.execute("INSERT INTO things_v2 SELECT * FROM things WHERE id = 7")
+        assert differing == [(column, expected, found)], (column, value)
+
+
+def test_a_key_that_differs_in_nothing_but_case_is_another_row(conn: Connection) -> None:
+    conn.execute(
+        """
+        CREATE TABLE codes (code varchar(9) PRIMARY KEY, n integer);
+        INSERT INTO codes SELECT 'Code ' || i, i FROM generate_series(1, 9) i;
+        CREATE TABLE codes_v2 (LIKE codes INCLUDING ALL);
+        """
+    )
+    same = (rules.Column(name, name) for name in ("code", "n"))
+    journey.copied(conn, journey.mapping_of(conn, "codes", "codes_v2", *same))
+    conn.execute("UPDATE codes_v2 SET code = 'code 7' WHERE n = 7")
+    conn.execute("UPDATE codes_v2 SET code = code || ' ' WHERE n = 8")
+    assert {(f.kind, f.key[0][1]) for f in contents(conn).findings} == {
+        ("missing", "Code 7"),
+        ("extra", "code 7"),
+        ("missing", "Code 8"),
+        ("extra", "Code 8 "),
+    }

@@ -83,8 +83,8 @@ def test_sound_rows_hold(shop: Connection) -> None:
             """UPDATE "new orders" SET customer_id = '00000000-0000-0000-0000-000000000001'
                WHERE legacy_id = 7""",
             "orphan",
-            "customers",
-            "customer_id",
+            "customer_id_fkey",
+            "legacy_id = '7'",
         ),
         (
             'DELETE FROM "new orders" WHERE legacy_id = 7',

@@ -87,7 +87,7 @@ def examine(
     if target is None:
         return not_run(NAME, f"{mapping.target.title} does not exist")
     demands = [
-        *_orphans(conn, target),
+        *_orphans(conn, mapping, target),
         *_duplicates(conn, mapping),
         *_nulls(conn, mapping, view_sql),
         *_derived_dual_ids(conn, mapping, target),
@@ -139,15 +139,17 @@ def _examine(conn: Connection, demand: Demand, limit: int) -> tuple[int, list[Fi
 # What is known without being told ---------------------------------------------------------------
 
 
-def _orphans(conn: Connection, target: Relation) -> Iterator[Demand]:
+def _orphans(conn: Connection, mapping: Mapping, target: Relation) -> Iterator[Demand]:
     """Foreign keys of the target and to it, valid or not: replicas and restores do not check."""
     own = catalog.foreign_keys(conn, target)
     inbound = [key for key in catalog.inbound_foreign_keys(conn, target) if not key.is_own]
-    for key in (*own, *inbound):
-        yield _orphan(key)
+    for key in own:
+        yield _orphan(key, (*mapping.target_key, *key.columns))
+    for key in inbound:
+        yield _orphan(key, key.columns)
 
 
-def _orphan(key: ForeignKey) -> Demand:
+def _orphan(key: ForeignKey, names: tuple[str, ...]) -> Demand:
     given = " AND ".join(f"t.{ident(name)} IS NOT NULL" for name in key.columns)
     matches = " AND ".join(
         f"p.{ident(parent)} = t.{ident(name)}"
@@ -159,7 +161,7 @@ def _orphan(key: ForeignKey) -> Demand:
         f"there is no such row in {key.parent}" + " (the key is not valid)" * (not key.holds),
         f"{key.child} AS t",
         f"{given} AND NOT EXISTS (SELECT FROM {key.parent} AS p WHERE {matches})",
-        key.columns,
+        tuple(dict.fromkeys(names)),
     )
 
 

@@ -1,6 +1,7 @@
 """Structure: what stands in the catalogue against what the mapping compiles to.
 
 View, columns, defaults, triggers, functions, owner, grants, comments, sequences: drift is named.
+Indexes that the view cannot use any more are only noted.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 import psycopg
 
 from compat import catalog
-from compat.compile import sync, view
+from compat.compile import install, sync, view
 from compat.compile.functions import TARGET
 from compat.names import ident, literal, qualified, regclass
 from compat.rules import Constant, Expression
 from compat.tables import Table
+from verify import plans
 from verify.context import Context, plural, shown
+from verify.refusals import raise_if_lost
 from verify.report import Finding, Result, does_not_hold, holds
 
 NAME = "structure"
@@ -30,6 +33,11 @@ _FUNCTION = re.compile(
     r"AS (?P<tag>\$compat\d*\$)(?P<body>.*)(?P=tag)$",
     re.DOTALL,
 )
+_SHARED = re.compile(
+    r"(?:--[^\n]*\n|\s)*CREATE OR REPLACE FUNCTION (?P<name>compat\.\w+)\(.*?"
+    r"AS (?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)",
+    re.DOTALL,
+)
 # pg_trigger.tgtype: row 1, before 2, insert 4, delete 8, update 16, truncate 32, instead 64
 _EVENTS = 4 | 8 | 16 | 32
 _SYNC = {
@@ -37,6 +45,7 @@ _SYNC = {
     "the insert trigger": (1 | 4, 4),
     "the truncate trigger": (32,),
 }
+_REFUSALS = {2 | 4 | 8 | 16: "what others write there", 32: "a TRUNCATE"}
 _INSTEAD = {"insert": 64 | 1 | 4, "update": 64 | 1 | 16, "delete": 64 | 1 | 8}
 
 
@@ -56,7 +65,10 @@ def check(context: Context) -> Result:
         findings += _sequences(context)
         findings += _query(context, notes)
         findings += _triggers(context)
+        findings += _guards(context)
+        notes += _indexes(context)
     findings += _functions(context)
+    findings += _shared_functions(context, notes)
     if not findings:
         return holds(
             NAME, "view, triggers and functions are as the mapping says", notes=tuple(notes)
@@ -115,7 +127,10 @@ def _tables(context: Context) -> Iterator[Finding]:
             if now is None:
                 yield Finding("table", title, f"{title} has lost the column {column.name!r}")
                 continue
-            for what in ("type", "nullable", "generated", "collation"):
+            whats = ["type", "nullable", "generated", "collation"]
+            if known is mapping.legacy:  # the target's key gets and loses one on the way
+                whats.append("default")
+            for what in whats:
                 before, after = getattr(column, what), getattr(now, what)
                 if before != after:
                     yield Finding(
@@ -301,6 +316,96 @@ def _triggers_of(
         f"pg_catalog.to_regprocedure({literal(context.mapping.function(purpose) + '()')}) "
         f"AND (tgtype::int & {events}) <> 0"
     ).fetchall()
+
+
+def _guards(context: Context) -> Iterator[Finding]:
+    """Yield what is missing of the triggers that keep others from writing to the passive table."""
+    if context.is_cutover:
+        table, refuses = Table(context.mapping.legacy.schema, context.physical_name, ()), "late"
+    else:
+        table, refuses = context.mapping.target, "early"
+    function = f"compat.refuse_{refuses}_write"
+    rows = context.conn.execute(
+        "SELECT tgtype::int, tgenabled::text FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
+        f"AND tgrelid = {regclass(table.schema, table.name)} "
+        f"AND tgfoid = pg_catalog.to_regproc({literal(function)})"
+    ).fetchall()
+    fires = {kind for kind, enabled in rows if enabled in ("O", "A")}
+    for kind, what in _REFUSALS.items():
+        if kind not in fires:
+            subject = f"the trigger of {function} on {table.sql}"
+            state = "disabled" if kind in {found for found, _ in rows} else "missing"
+            yield Finding("trigger", subject, f"{subject} is {state}: {what} would be lost")
+
+
+def _indexes(context: Context) -> Iterator[str]:
+    """Yield the converted columns that the legacy table finds rows by, and the view does not.
+
+    PostgreSQL says it: with sequential scans as a last resort, does the plan have a condition on
+    an index?
+    """
+    mapping, conn = context.mapping, context.conn
+    physical = regclass(mapping.legacy.schema, context.physical_name)
+    rows = conn.execute(
+        "SELECT DISTINCT a.attname::text, min(i.indexrelid::regclass::text) "
+        "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
+        "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
+        f"WHERE i.indrelid = {physical} AND i.indisvalid AND i.indpred IS NULL GROUP BY 1"
+    ).fetchall()
+    leading = dict(rows)
+    for lens in mapping.lenses:
+        name = lens.legacy.name
+        if lens.converts and name in leading and not _finds_by_index(context, name):
+            yield (
+                f"no index of {mapping.target.sql} finds rows by {name} through the view, as "
+                f"{leading[name]} did on the table"
+            )
+
+
+def _finds_by_index(context: Context, name: str) -> bool:
+    conn = context.conn
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute("SET LOCAL enable_seqscan = off")
+            column = ident(name)
+            row = conn.execute(
+                f"SELECT {column}::text FROM {context.stored.legacy_sql} "
+                f"WHERE {column} IS NOT NULL LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return True
+            query = f"SELECT FROM {context.stored.view_sql} WHERE {column} = {literal(row[0])}"
+            return any("Index Cond" in node for node in plans.nodes(conn, query))
+    except psycopg.Error as error:  # the checks that read rows will say so
+        raise_if_lost(error)
+        return True
+
+
+def _shared_functions(context: Context, notes: list[str]) -> Iterator[Finding]:
+    """Yield the functions of the schema `compat` that were edited: the generated ones call them."""
+    conn = context.conn
+    if conn.execute(install.installed()).fetchone() is None:
+        notes.append("the schema compat is of another version: its functions were not compared")
+        return
+    rows = conn.execute(
+        "SELECT 'compat.' || proname, prosrc FROM pg_catalog.pg_proc "
+        "WHERE pronamespace = 'compat'::pg_catalog.regnamespace"
+    ).fetchall()
+    held: dict[str, list[str]] = {}
+    for name, body in rows:
+        held.setdefault(name, []).append(body)
+    for match in filter(None, map(_SHARED.match, install.install())):
+        name, body = match["name"], match["body"]
+        if name not in held:
+            yield Finding("function", name, f"the function {name} is missing")
+        elif body not in held[name]:
+            yield Finding(
+                "function",
+                name,
+                f"the function {name} was edited by hand:\n" + _diff(body, held[name][0]),
+                expected=body,
+                found=held[name][0],
+            )
 
 
 def _functions(context: Context) -> Iterator[Finding]:

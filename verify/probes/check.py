@@ -10,7 +10,7 @@ import psycopg
 from compat.compile.functions import same_target_row
 from compat.names import ident, literal
 from compat.rules import Epoch, Flag, Lens, Row
-from verify.checks.contents import after_loss
+from verify.compare.join import after_loss
 from verify.context import Context, Disturbed, one_line, plural, shown
 from verify.probes.plan import Plan
 from verify.probes.side import ROLLBACK, Answer, Side, attempt, read
@@ -18,11 +18,13 @@ from verify.probes.statements import Cells, Delete, Insert, Probe, Touch, Update
 from verify.probes.twin import Ground, prepare
 from verify.probes.values import unused, worth_trying
 from verify.report import Finding, Result, does_not_hold, holds, not_run
+from verify.workload.comparison import Comparison, set_up
 
 NAME = "probes"
 
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _SERIALIZATION = "40001"
+_SYNCED = "synced"
 _UNUSUAL = 99  # the number of a value that no other probe takes
 
 
@@ -76,8 +78,10 @@ class _Trial:
         self._lenses = {lens.legacy.name: lens for lens in context.mapping.lenses}
         self._findings: list[Finding] = []
         self._notes: list[str] = []
+        self._impossible: list[str] = []
         self._tried = 0
         self._drawn = 0
+        self._hindered: list[str] = []
 
     def result(self) -> Result:
         """Make all probes and return the verdict."""
@@ -89,17 +93,25 @@ class _Trial:
             self._look_for_side_effects()
         for probe in self._plan.probes():
             self._compare(probe)
+        self._try_own()
         notes = [*self._ground.notes, *self._plan.notes, *self._notes]
         if self._drawn:
             notes.append(
                 f"{plural(self._drawn, 'value')} drawn from the key's sequence: nextval is not "
                 "rolled back"
             )
+        if self._impossible:
+            form = self._context.mapping.chosen_form
+            notes.append(
+                f"not possible through a view of the form {form}: {', '.join(self._impossible)}"
+            )
         numbers = (("statements", self._tried), ("sampled rows", len(self._ground.samples)))
         more = {"notes": tuple(dict.fromkeys(notes)), "numbers": numbers}
         if not self._tried:
             return not_run(NAME, "no statement could be made up for this table", **more)
         tried = plural(self._tried, "statement")
+        if not self._findings and self._hindered:
+            return not_run(NAME, f"an own probe could not be tried: {self._hindered[0]}", **more)
         if not self._findings:
             return holds(NAME, f"{tried} answered alike by view and twin", **more)
         total = len(self._findings)
@@ -111,6 +123,18 @@ class _Trial:
             total,
             **more,
         )
+
+    def _try_own(self) -> None:
+        """Try the user's own statements: on the table itself, since they may need all its rows."""
+        if not self._context.options.probes.statements:
+            return
+        set_up(self._context)
+        own = Comparison(self._context)
+        own.add(self._context.options.probes)
+        self._tried += own.tried
+        self._findings += own.findings
+        self._notes += own.notes()
+        self._hindered = own.hindered
 
     # -- the same statement on both sides -----------------------------------------------------
 
@@ -127,19 +151,40 @@ class _Trial:
                 ]
                 stored = ground.view.rows(keys)
                 self._check_currval(probe, seen)
+                if self._context.is_cutover:
+                    kept = self._table.rows(keys)
+                    self._rows_agree(probe, _SYNCED, kept, stored, in_order=False)
         if probe.draws:
             self._drawn += len(probe.statement.rows) if isinstance(probe.statement, Insert) else 0
         with attempt(self._conn):
             right = ground.twin.answer(probe, self._given(probe, seen))
             expected = ground.twin.rows(None) if right.sqlstate is None else ()
+        if not self._context.is_cutover and not probe.draws:
+            self._compare_sync(probe, keys)
         if not self._answers_agree(probe, right, seen):
             return
         in_order = isinstance(probe.statement, Insert)
         self._rows_agree(probe, "returned", right.rows, seen.rows, in_order=in_order)
         self._rows_agree(probe, "stored", expected, stored, in_order=False)
 
+    def _compare_sync(self, probe: Probe, keys: list[Cells]) -> None:
+        """Say the statement of the legacy table, and compare what the sync makes of it."""
+        with attempt(self._conn):
+            said = self._ask(self._table, probe)
+            if said.sqlstate is not None:
+                return  # another comparison shows errors, and what nobody may do is no news
+            rows, shown_rows = self._table.rows(keys), self._ground.view.rows(keys)
+        self._rows_agree(probe, _SYNCED, rows, shown_rows, in_order=False)
+
+    @property
+    def _table(self) -> Side:
+        """The legacy table itself."""
+        return Side(self._conn, self._context.stored.legacy_sql, self._ground.view.columns)
+
     def _ask(self, side: Side, probe: Probe) -> Answer:
-        """Return a side's answer; 40001 is one only when nobody really changed the rows.
+        """Return a side's answer; 40001 is one only when a guard raised it without a reason.
+
+        PostgreSQL's own is always due to somebody else: a parent, say, that was just deleted.
 
         :raises Disturbed: somebody did, or holds them locked
         """
@@ -148,7 +193,7 @@ class _Trial:
         except Disturbed as error:
             self._conn.execute(ROLLBACK, prepare=False)
             rows = self._disturbed_rows()
-            if rows == frozenset() and error.sqlstate == _SERIALIZATION:
+            if rows == frozenset() and _is_raised(error):
                 return Answer(error.sqlstate, error.reason)
             raise Disturbed(
                 error.reason, error.sqlstate, is_lock=error.is_lock, rows=rows or frozenset()
@@ -208,6 +253,9 @@ class _Trial:
 
     def _answers_agree(self, probe: Probe, right: Answer, seen: Answer) -> bool:
         """Return whether rows remain to be compared."""
+        if probe.refusal is not None and seen.sqlstate == probe.refusal:
+            self._impossible.append(f"{probe.title} ({seen.sqlstate})")
+            return False
         if right.sqlstate != seen.sqlstate:
             message = f"table: {right.said}; view: {seen.said}"
             self._differ("sqlstate", probe, message, right.sqlstate, seen.sqlstate)
@@ -326,11 +374,10 @@ class _Trial:
 
     def _compare_with_table(self, probe: Probe) -> None:
         self._tried += 1
-        table = Side(self._conn, self._context.stored.legacy_sql, self._ground.view.columns)
         with attempt(self._conn):
             seen = self._ask(self._ground.view, probe)
         with attempt(self._conn):
-            right = self._ask(table, probe)
+            right = self._ask(self._table, probe)
         if right.sqlstate == "42501":
             self._notes.append(f"{probe.title}: not tried on the table: {right.message}")
             return
@@ -390,9 +437,10 @@ class _Trial:
         self._tried += 1
         with attempt(self._conn):
             visible = self._ground.view.rows([key])
-            self._enrich(key)
-            if self._ground.view.rows([key]) != visible:
-                return
+            if not self._enrich(key):
+                return  # the target refuses what we meant to hide there
+            enriched = self._ground.view.rows([key])
+            self._rows_agree(probe, "shown", visible, enriched, in_order=False)
             before = self._target_row(key)
             if self._ask(self._ground.view, probe).sqlstate is not None:
                 return  # another probe compares errors
@@ -408,18 +456,27 @@ class _Trial:
                 )
                 self._differ("side effect", probe, message, value, now)
 
-    def _enrich(self, key: Cells) -> None:
+    def _enrich(self, key: Cells) -> bool:
+        """Put into a target row what a legacy column cannot show; False if it was refused."""
         assignments = []
         for lens in self._context.mapping.lenses:
-            if isinstance(lens.rule, Epoch | Flag) and lens.legacy.name not in key:
-                column = ident(lens.targets[0])
-                by = "10 microseconds" if isinstance(lens.rule, Epoch) else "-1 day"
-                assignments.append(f"{column} = {column} + interval '{by}'")
-        if assignments:
-            self._ground.view.tell(
-                f"UPDATE {self._context.mapping.target.sql} AS t SET {', '.join(assignments)} "
-                f"FROM {self._as_row(key)} WHERE {same_target_row(self._context.mapping, _ROW)}"
-            )
+            if lens.legacy.name in key or lens.loss is not None:
+                continue
+            match lens.rule:
+                case Epoch(unit="s" | "ms" as unit):
+                    column, (field, more) = ident(lens.targets[0]), _FRACTIONS[unit]
+                    hidden = f"pg_catalog.date_trunc('{field}', {column}) + interval '{more}'"
+                    assignments.append(f"{column} = {hidden}")
+                case Flag():
+                    column = ident(lens.targets[0])
+                    assignments.append(f"{column} = {column} - interval '1 day'")
+        if not assignments:
+            return True
+        answer = self._ground.view.tell(
+            f"UPDATE {self._context.mapping.target.sql} AS t SET {', '.join(assignments)} "
+            f"FROM {self._as_row(key)} WHERE {same_target_row(self._context.mapping, _ROW)}"
+        )
+        return answer.sqlstate is None
 
     def _target_row(self, key: Cells) -> Cells | None:
         mapping = self._context.mapping
@@ -438,4 +495,17 @@ class _Trial:
         return f"(SELECT {columns}) AS {_ROW.name}"
 
 
+def _is_raised(error: Disturbed) -> bool:
+    """Return whether a 40001 was raised by a trigger function, not by PostgreSQL itself."""
+    cause = error.__cause__
+    return (
+        error.sqlstate == _SERIALIZATION
+        and isinstance(cause, psycopg.Error)
+        and cause.diag.source_function == "exec_stmt_raise"
+    )
+
+
 _ROW = Row("l")
+
+# By the unit of a legacy column: what a timestamp is cut to, and what is added that it cannot show.
+_FRACTIONS = {"s": ("second", "0.6 seconds"), "ms": ("milliseconds", "600 microseconds")}

@@ -6,22 +6,27 @@ The twin says what is right, so a statement need not be valid; it must only be t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from compat.names import ident, literal
+from compat.names import ident, idents, literal
 from compat.rules import Constant, Expression, Flag, Lens, Row, ValueMap
 from compat.tables import Constraint
 from verify.context import Context, shown
 from verify.probes.side import attempt, read
 from verify.probes.statements import (
     Cells,
+    Copy,
     Delete,
+    DeleteTwice,
+    DeleteUpdated,
     Insert,
     Keyword,
     Probe,
     Touch,
     Update,
+    UpdateTwice,
+    Upsert,
     Value,
     where,
     where_any,
@@ -99,6 +104,8 @@ class Plan:
             for name, columns in self._unique:
                 clash = {column: self.ground.samples[-1][column] for column in columns}
                 yield self._insert(f"insert what {name} has already", [{**row, **clash}])
+        yield from self._upserts(rows[-1])
+        yield from self._copies(rows[-1])
         yield from self._generated_inserts(row)
 
     def _generated_inserts(self, row: Cells) -> Iterator[Probe]:
@@ -128,6 +135,39 @@ class Plan:
             Insert(tuple(by_keyword), (tuple(by_keyword.values()),)),
             draws=draws,
         )
+
+    def _upserts(self, row: Cells) -> Iterator[Probe]:
+        """Yield upserts of a new row and of one that is there, for the key of the table."""
+        key = self.ground.key_names
+        triggers = self.context.mapping.chosen_form == "instead_of"
+        refusal = "42P10" if triggers else None
+        by_key = f"({idents(key)})"
+        new = self._insert(f"upsert of a new row, ON CONFLICT {by_key} DO NOTHING", [row])
+        yield self._upsert(new, f"{by_key} DO NOTHING", refusal)
+        if not self.ground.samples:
+            return
+        sample = self.ground.samples[-1]
+        present = self._insert("upsert of a row that is there, DO NOTHING", [sample])
+        yield self._upsert(present, "DO NOTHING", "23505" if triggers else None)
+        for lens in self._writable:
+            change = self.change_of(lens, sample)
+            if change is not None and isinstance(change[1], str):
+                name = ident(lens.legacy.name)
+                changed: list[Cells] = [{**sample, lens.legacy.name: change[1]}]
+                title = f"upsert of a row that is there, DO UPDATE SET {lens.legacy.name}"
+                clause = f"{by_key} DO UPDATE SET {name} = EXCLUDED.{name}"
+                yield self._upsert(self._insert(title, changed), clause, refusal)
+
+    def _upsert(self, probe: Probe, clause: str, refusal: str | None) -> Probe:
+        assert isinstance(probe.statement, Insert)
+        return replace(probe, statement=Upsert(probe.statement, clause), draws=(), refusal=refusal)
+
+    def _copies(self, row: Cells) -> Iterator[Probe]:
+        """Yield COPY of a new row; values that PostgreSQL itself computes are left out."""
+        names = [name for name in row if self.context.mapping.lens(name) in self._writable]
+        refusal = None if self.context.mapping.chosen_form == "instead_of" else "42809"
+        statement = Copy(tuple(names), tuple(row[name] for name in names))
+        yield Probe("COPY of one row", statement, keys=(self.ground.key(row),), refusal=refusal)
 
     def _insert(self, title: str, rows: list[Cells]) -> Probe:
         names = [lens.legacy.name for lens in self._writable if lens.legacy.identity != "always"]
@@ -223,6 +263,9 @@ class Plan:
         yield Probe(
             "update without RETURNING", Update(self._some_change(row), every, returning=False)
         )
+        change = self._any_change(row)
+        if change is not None:
+            yield Probe("update of a row that is met twice", UpdateTwice((change,), here))
         if len(ground.samples) > 1:
             for name, columns in self._unique:
                 other = ground.samples[-1] if ground.samples[-1] != row else ground.samples[-2]
@@ -319,29 +362,64 @@ class Plan:
             for lens in self._writable
             if _is_settable(lens) and lens.legacy.name not in fixed
         )
-        if rest:
-            yield Probe("update of all columns but the key", Update(rest, here))
+        if not rest:
+            return
+        yield Probe("update of all columns but the key", Update(rest, here))
+        everything = tuple((dict(rest) | dict(self._changes(row, dict(rest)))).items())
+        yield Probe("update of all columns but the key to other values", Update(everything, here))
+        if key and (ground.free or not ground.inbound):
+            together = Update((*key, *everything), here)
+            new = {**row, **dict(key)}
+            yield Probe("update of all columns", together, keys=(ground.key(new),))
+
+    def _changes(self, row: Cells, fresh: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
+        """Yield an assignment of another value to each column that `fresh` does not change."""
+        for lens in self._writable:
+            name = lens.legacy.name
+            if fresh.get(name, row[name]) != row[name] or not _is_settable(lens):
+                continue
+            if name in self._unique_columns:
+                value = self._unused_in(row, lens)
+                if value is not None:
+                    yield name, value
+            elif (change := self.change_of(lens, row)) is not None:
+                yield change
 
     def change_of(self, lens: Lens, row: Cells) -> tuple[str, Value] | None:
-        """Return an assignment of another value to a column that no key restrains, or None."""
+        """Return an assignment of another value to a column that no key restrains, or None.
+
+        Of a value that the table takes, so that the statement has an effect to compare.
+        """
         name = lens.legacy.name
         if name not in self.changeable or name in self._unique_columns:
             return None
-        values = [value for value in self._values(lens) if value != row[name]]
-        return (name, values[0]) if values else None
+        here = where(self.ground.key(row))
+        for value in self._values(lens):
+            if value != row[name] and self._is_taken(Update(((name, value),), here)):
+                return name, value
+        return None
+
+    def _is_taken(self, statement: Update) -> bool:
+        twin = self.ground.twin
+        with attempt(twin.conn):
+            return twin.tell(statement.sql(twin.relation)).sqlstate is None
 
     def _some_change(self, row: Cells) -> tuple[tuple[str, Value], ...]:
         """Return an assignment that every row can take, of a converted column if there is one."""
+        found = self._any_change(row)
+        if found is None:  # nothing but keys: assign one to itself
+            name = self.changeable[0]
+            return ((name, row[name]),)
+        return (found,)
+
+    def _any_change(self, row: Cells) -> tuple[str, Value] | None:
+        """Return an assignment of another value, to a converted column if there is one."""
         lenses = sorted(
             self._writable,
             key=lambda lens: (lens.legacy.name in self._fk_columns, not lens.converts),
         )
         changes = (self.change_of(lens, row) for lens in lenses)
-        found = next((change for change in changes if change is not None), None)
-        if found is None:  # nothing but keys: assign one to itself
-            name = self.changeable[0]
-            return ((name, row[name]),)
-        return (found,)
+        return next((change for change in changes if change is not None), None)
 
     # -- deletes ----------------------------------------------------------------------------
 
@@ -352,6 +430,11 @@ class Plan:
             self.notes.append("every sampled row is referred to: only a delete of none was tried")
         for row in free[:1]:
             yield Probe("delete of one row", Delete(where(ground.key(row))))
+            yield Probe("delete of a row that is met twice", DeleteTwice(where(ground.key(row))))
+            change = self._any_change(row)
+            if change is not None:
+                title = "delete of a row that the statement updates"
+                yield Probe(title, DeleteUpdated((change,), ground.key(row)))
         if len(free) > 1:
             several = where_any(ground.key(row) for row in free)
             yield Probe("delete of several rows", Delete(several))

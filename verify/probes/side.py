@@ -5,7 +5,7 @@ Answers are kept as the server wrote them, so that 1.5 and 1.50 stay apart whate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import psycopg
 from compat.connection import Connection
 from compat.names import idents
 from verify.context import Disturbed
-from verify.probes.statements import Cells, Probe, where_any
+from verify.probes.statements import Cells, Copy, Probe, where_any
 
 _SAVEPOINT = "compat_verify"
 ROLLBACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}"
@@ -60,12 +60,25 @@ class Side:
 
         :raises Disturbed: a lock was not to be had, or the row was changed meanwhile
         """
-        return self.tell(probe.statement.sql(self.relation, given))
+        sql = probe.statement.sql(self.relation, given)
+        if isinstance(probe.statement, Copy):
+            row = probe.statement.row
+            return self._told(lambda: self._copy(sql, row))
+        return self.tell(sql)
+
+    def _copy(self, sql: str, row: tuple[str | None, ...]) -> psycopg.Cursor[tuple[object, ...]]:
+        cursor = self.conn.cursor()
+        with cursor.copy(sql) as copy:
+            copy.write_row(row)
+        return cursor
 
     def tell(self, sql: str) -> Answer:
         """Say any statement."""
+        return self._told(lambda: self.conn.execute(sql, prepare=False))
+
+    def _told(self, say: Callable[[], psycopg.Cursor[tuple[object, ...]]]) -> Answer:
         try:
-            cursor = self.conn.execute(sql, prepare=False)
+            cursor = say()
         except psycopg.Error as error:
             disturbed(error)
             if error.sqlstate is None:

@@ -110,6 +110,85 @@ class Delete:
         return f"DELETE FROM {relation} WHERE {self.condition} RETURNING *"
 
 
+_TWICE = "(VALUES (1), (2)) AS compat_verify_twice (compat_verify_n)"
+
+
+@dataclass(frozen=True)
+class UpdateTwice:
+    """UPDATE … FROM that meets each row twice; a table changes and counts it once."""
+
+    assignments: tuple[tuple[str, Value], ...]
+    condition: str
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statement."""
+        assigned = ", ".join(f"{ident(name)} = {say(value)}" for name, value in self.assignments)
+        return (
+            f"UPDATE {relation} AS r SET {assigned} FROM {_TWICE} WHERE {self.condition} "
+            "RETURNING r.*"
+        )
+
+
+@dataclass(frozen=True)
+class DeleteTwice:
+    """DELETE … USING that meets each row twice."""
+
+    condition: str
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statement."""
+        return f"DELETE FROM {relation} AS r USING {_TWICE} WHERE {self.condition} RETURNING r.*"
+
+
+@dataclass(frozen=True)
+class DeleteUpdated:
+    """DELETE of a row that the same statement has updated; a table keeps and does not count it."""
+
+    assignments: tuple[tuple[str, Value], ...]
+    key: Cells
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statement."""
+        update = Update(self.assignments, where(self.key)).sql(relation)
+        same = " AND ".join(f"r.{ident(name)} = u.{ident(name)}" for name in self.key)
+        return (
+            f"WITH u AS ({update}) DELETE FROM {relation} AS r USING u WHERE {same} RETURNING r.*"
+        )
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """INSERT … ON CONFLICT.
+
+    :param clause: what stands behind these two words
+    """
+
+    insert: Insert
+    clause: str
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statement; nothing is left to a generator."""
+        text = self.insert.sql(relation).removesuffix(" RETURNING *")
+        return f"{text} ON CONFLICT {self.clause} RETURNING *"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """COPY … FROM STDIN of one row."""
+
+    columns: tuple[str, ...]
+    row: tuple[str | None, ...]
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statement, without the row."""
+        return f"COPY {relation} ({idents(self.columns)}) FROM STDIN"
+
+
+Statement = (
+    Insert | Upsert | Copy | Update | UpdateTwice | Touch | Delete | DeleteTwice | DeleteUpdated
+)
+
+
 @dataclass(frozen=True)
 class Probe:
     """One statement to try on both sides.
@@ -117,9 +196,11 @@ class Probe:
     :param title: what the report calls it
     :param keys: keys that the statement may bring about, besides those of the sampled rows
     :param draws: columns that a sequence or a volatile default fills
+    :param refusal: the SQLSTATE with which a view of this form always refuses it, if it does
     """
 
     title: str
-    statement: Insert | Update | Touch | Delete
+    statement: Statement
     keys: tuple[Cells, ...] = ()
     draws: tuple[str, ...] = ()
+    refusal: str | None = None

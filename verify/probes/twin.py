@@ -74,7 +74,7 @@ def prepare(context: Context) -> Ground:
     physical = Table(mapping.legacy.schema, context.physical_name, ())
     outbound = _foreign_keys(context, physical, outbound=True)
     inbound = _foreign_keys(context, physical, outbound=False)
-    drawing = tuple(c.name for c in mapping.legacy.columns if _draws(context, c))
+    drawing = tuple(c.name for c in mapping.legacy.columns if draws(context, c))
     _create(context, twin, drawing)
     free, notes = _free(context, view, inbound)
     samples = []
@@ -127,7 +127,7 @@ def _definition(legacy: Table, column: Column, drawing: tuple[str, ...]) -> str:
     return column_definition(legacy, column.name)
 
 
-def _draws(context: Context, column: Column) -> bool:
+def draws(context: Context, column: Column) -> bool:
     """Return whether each use of the default gives another value."""
     if column.identity is not None:
         return True

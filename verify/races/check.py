@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import psycopg
 
 from compat.connection import Connection, connect
+from compat.errors import ConnectionFailed
 from verify.context import Context, plural, shown
 from verify.probes.statements import Cells, where
 from verify.races import moves
@@ -25,17 +26,26 @@ NAME = "concurrency"
 
 Row = dict[str, str | None]
 
+_DENIED = "a session was told that the row is not there, since another one had changed it"
+
 
 @dataclass(frozen=True)
 class Ending:
     """How a race ended.
 
-    :param told: how many rows the second session was told that it wrote; 0 if it was to try again
+    :param told: how many rows the second session was told that it wrote
+    :param is_retry: whether it was told to try again instead
     :param row: the row as the view shows it afterwards; empty when it is gone
     """
 
     told: int
+    is_retry: bool
     row: Row
+
+    @property
+    def is_denied(self) -> bool:
+        """True when a row that is there was said not to be."""
+        return bool(self.row) and not self.told and not self.is_retry
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def check(context: Context) -> Result:
     try:
         with opened(context, rows=1) as scratch:
             return _run(context, scratch)
-    except CannotCopy as error:
+    except (CannotCopy, ConnectionFailed) as error:
         return not_run(NAME, str(error))
 
 
@@ -144,22 +154,22 @@ class _Track:
         answer = self.thread.submit(self._second, race.second)
         self._await_blocked(answer)
         self.first.commit()
-        told = answer.result()
+        told, is_retry = answer.result()
         row = moves.shown(self.first, self.scratch, key)
         self.first.rollback()
-        return Ending(told, row)
+        return Ending(told, is_retry, row)
 
-    def _second(self, statement: str) -> int:
+    def _second(self, statement: str) -> tuple[int, bool]:
         try:
             written = self.second.execute(statement).rowcount
             self.scratch.check_apart(self.second)
             self.second.commit()
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             self.second.rollback()
-            return 0
-        return written
+            return 0, True
+        return written, False
 
-    def _await_blocked(self, answer: Future[int]) -> None:
+    def _await_blocked(self, answer: Future[tuple[int, bool]]) -> None:
         """Return when the second session waits for the first one, or is through already."""
         pid = self.second.info.backend_pid
         while not answer.done():
@@ -187,6 +197,7 @@ def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
     for change in filter(None, chosen):
         yield _claim(change, view, here)
         yield _stale_delete(change, view, here)
+        yield _delete_of_updated(change, view, here)
         yield _update_of_deleted(change, view, here)
         other = next((item for item in possible if item.column != change.column), None)
         if other is not None:
@@ -197,6 +208,8 @@ def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
 def _increment(step: moves.Step, view: str, here: str) -> Race:
     def lie(ending: Ending) -> str | None:
         told = 1 + ending.told
+        if ending.is_denied:
+            return _DENIED
         if (found := ending.row.get(step.column)) == step.values[told]:
             return None
         return (
@@ -242,6 +255,17 @@ def _stale_delete(change: Change, view: str, here: str) -> Race:
     )
 
 
+def _delete_of_updated(change: Change, view: str, here: str) -> Race:
+    return Race(
+        "lost delete",
+        f"delete of a row whose {change.column} changes",
+        f"UPDATE {view} SET {change.assignment} WHERE {here}",
+        f"DELETE FROM {view} WHERE {here}",
+        "delete",
+        lambda ending: _DENIED if ending.is_denied else None,
+    )
+
+
 def _update_of_deleted(change: Change, view: str, here: str) -> Race:
     def lie(ending: Ending) -> str | None:
         if ending.told == 0 and not ending.row:
@@ -260,6 +284,8 @@ def _update_of_deleted(change: Change, view: str, here: str) -> Race:
 
 def _two_columns(first: Change, second: Change, view: str, here: str) -> Race:
     def lie(ending: Ending) -> str | None:
+        if ending.is_denied:
+            return _DENIED
         wanted = {first.column: first.after}
         if ending.told:
             wanted[second.column] = second.after

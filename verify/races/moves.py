@@ -81,7 +81,7 @@ def changes(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Change]:
     before = shown(conn, scratch, key)
     for lens in _settable(scratch):
         for value in worth_trying(lens):
-            after = _tried(conn, scratch, key, lens, literal(value))
+            after = _tried(conn, scratch, key, ((lens.legacy.name, literal(value)),))
             if after and after[0] not in (None, before[lens.legacy.name]):
                 yield Change(lens, before[lens.legacy.name], str(after[0]))
                 break
@@ -98,9 +98,9 @@ def steps(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Step]:
             continue
         for pattern in _STEPS[not kind.is_text]:
             expression = pattern.format(c=ident(name))
-            after = _tried(conn, scratch, key, lens, expression, times=2)
+            after = _tried(conn, scratch, key, ((name, expression),) * 2)
             if len({before[name], *after}) == 3:
-                yield Step(name, expression, (before[name], *after))
+                yield Step(name, expression, (before[name], after[0], after[1]))
                 break
 
 
@@ -115,25 +115,26 @@ def _settable(scratch: Scratch) -> list[Lens]:
 
 
 def _tried(
-    conn: Connection, scratch: Scratch, key: Cells, lens: Lens, expression: str, times: int = 1
+    conn: Connection, scratch: Scratch, key: Cells, assignments: tuple[tuple[str, str], ...]
 ) -> tuple[str | None, ...]:
     """Return what a column shows after each of some updates, which are undone; nothing if refused.
 
     The server, not we, says what a literal becomes.
+
+    :param assignments: column and expression
     """
-    name = ident(lens.legacy.name)
     found = []
     try:
         with conn.transaction(force_rollback=True):
-            for _ in range(times):
+            for name, expression in assignments:
                 done = conn.execute(
-                    f"UPDATE {scratch.view} SET {name} = {expression} WHERE {where(key)}"
+                    f"UPDATE {scratch.view} SET {ident(name)} = {expression} WHERE {where(key)}"
                 )
                 scratch.check_apart(conn)
                 row = shown(conn, scratch, key)
                 if done.rowcount != 1 or not row:
                     return ()
-                found.append(row[lens.legacy.name])
+                found.append(row[name])
     except (psycopg.IntegrityError, psycopg.DataError):
         return ()
     return tuple(found)

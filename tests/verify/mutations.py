@@ -1,0 +1,259 @@
+"""Mutations of the generated view and triggers, made mechanically: does the verifier see them?
+
+`python -m tests.verify.mutations` tries all of them, by behaviour alone: the check `structure`,
+which sees every edit by comparing texts, is not asked.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import psycopg
+
+import verify
+from compat.compile import sync, view
+from compat.compile.functions import TARGET
+from compat.database import provide_database
+from compat.mapping import Mapping
+from compat.names import ident
+from tests.verify import journey
+from tests.verify.journey import Connection
+
+BEHAVIOUR = ("contents", "probes", "concurrency")
+
+_ROUND_TRIP = "what the rule reads is what it wrote, so that writing it again changes nothing"
+# What changes nothing that anybody could see, and why.
+EQUIVALENT = {
+    'trigger "compat_delete" dropped': "without it PostgreSQL deletes through the view by itself",
+    'update: SET list 1: "unit_price" written though unchanged': _ROUND_TRIP,
+    'update: SET list 1: "unit_price_text" written though unchanged': _ROUND_TRIP,
+    'update: SET list 1: "status" written though unchanged': _ROUND_TRIP,
+    'update: SET list 1: "deleted_at" written though unchanged': _ROUND_TRIP,
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change.
+
+    :param plant: the statement that makes it
+    :param undo: the statement that takes it back
+    """
+
+    title: str
+    plant: str
+    undo: str
+
+
+def all_of(mapping: Mapping) -> list[Mutation]:
+    """Return the mutations of a mapping that is cut over, but those that change no behaviour."""
+    return [item for item in _made(mapping) if item.title not in EQUIVALENT]
+
+
+def equivalent(mapping: Mapping) -> list[Mutation]:
+    """Return the mutations that change no behaviour."""
+    return [item for item in _made(mapping) if item.title in EQUIVALENT]
+
+
+def _made(mapping: Mapping) -> Iterator[Mutation]:
+    yield from _of_the_view(mapping)
+    yield from _of_the_defaults(mapping)
+    yield from _of_the_triggers(mapping)
+    yield from _of_the_functions(mapping)
+
+
+def find(conn: Connection, mutation: Mutation) -> list[str]:
+    """Plant a mutation, and return which checks see it; what it did is undone."""
+    conn.execute(mutation.plant)
+    try:
+        report = verify.run(conn, BEHAVIOUR, limit=1)
+    finally:
+        conn.execute(mutation.undo)
+    return [
+        result.check for result in report.results if result.status is verify.Status.DOES_NOT_HOLD
+    ]
+
+
+# -- view ---------------------------------------------------------------------------------------
+
+
+def _of_the_view(mapping: Mapping) -> Iterator[Mutation]:
+    query = view.select(mapping)
+    head = f"CREATE OR REPLACE VIEW {mapping.legacy.sql} AS "
+    for title, changed in _reads(mapping, query):
+        yield Mutation(f"view: {title}", head + changed, head + query)
+
+
+def _reads(mapping: Mapping, query: str) -> Iterator[tuple[str, str]]:
+    lenses = mapping.lenses
+    reads = dict(mapping.reads(TARGET))
+    columns = {name: f"{sql} AS {ident(name)}" for name, sql in reads.items()}
+    for first, second in pairwise(lenses):
+        if first.legacy.type == second.legacy.type:
+            a, b = first.legacy.name, second.legacy.name
+            swapped = query.replace(columns[a], f"{reads[b]} AS {ident(a)}")
+            swapped = swapped.replace(columns[b], f"{reads[a]} AS {ident(b)}")
+            yield f"{a} and {b} swapped", swapped
+    for lens in lenses:
+        name = lens.legacy.name
+        if name not in mapping.legacy.row_key:
+            nothing = f"NULL::{lens.legacy.type} AS {ident(name)}"
+            yield f"{name} → NULL", query.replace(columns[name], nothing)
+    key = ident(mapping.key[0].targets[0])
+    yield "one row left out", f"{query} WHERE t.{key} <> 7"
+    yield "all rows twice", f"{query} CROSS JOIN (VALUES (1), (2)) AS twice"
+    for title, old, new in (
+        ("two branches of a CASE swapped", r"THEN 1::(.*?)THEN 2::", r"THEN 2::\1THEN 1::"),
+        ("last branch of a CASE", r"THEN 4::", r"THEN 3::"),
+        ("side column ignored", r"\"unit_price_text\" IS NOT NULL AND", r"\g<0> false AND"),
+        ("floor → ceil", r"floor\(", r"ceil("),
+        ("floor → round", r"floor\(", r"round("),
+        ("time zone", r"'UTC'", r"'Asia/Tokyo'"),
+        ("flag turned", r"\(t\.\"deleted_at\" IS NOT NULL\)", r'(t."deleted_at" IS NULL)'),
+    ):
+        changed = re.sub(old, new, query, count=1)
+        if changed != query:
+            yield title, changed
+
+
+def _of_the_defaults(mapping: Mapping) -> Iterator[Mutation]:
+    for column in mapping.legacy.columns:
+        if column.default is None:
+            continue
+        alter = f"ALTER VIEW {mapping.legacy.sql} ALTER {ident(column.name)}"
+        undo = f"{alter} SET DEFAULT {column.default}"
+        yield Mutation(f"default of {column.name} dropped", f"{alter} DROP DEFAULT", undo)
+        if column.type == "integer":
+            yield Mutation(f"default of {column.name} → 3", f"{alter} SET DEFAULT 3", undo)
+
+
+# -- triggers -----------------------------------------------------------------------------------
+
+
+def _of_the_triggers(mapping: Mapping) -> Iterator[Mutation]:
+    for statement in view.create_view(mapping, mapping.legacy.name):
+        if match := re.match(r'CREATE TRIGGER ("\w+")', statement):
+            drop = f"DROP TRIGGER {match[1]} ON {mapping.legacy.sql}"
+            yield Mutation(f"trigger {match[1]} dropped", drop, statement)
+    for name in ("00_compat_reverse", "00_compat_reverse_insert"):
+        alter = f"ALTER TABLE {mapping.target.sql}"
+        yield Mutation(
+            f"trigger {name} disabled",
+            f"{alter} DISABLE TRIGGER {ident(name)}",
+            f"{alter} ENABLE TRIGGER {ident(name)}",
+        )
+
+
+def _of_the_functions(mapping: Mapping) -> Iterator[Mutation]:
+    statements = [*view.create_view(mapping), *sync.define_reverse(mapping)]
+    for statement in statements:
+        if match := re.match(r'CREATE OR REPLACE FUNCTION "compat"\.".*__(\w+)"\(\)', statement):
+            for title, changed in _bodies(mapping, match[1], statement):
+                if changed != statement:
+                    yield Mutation(f"{match[1]}: {title}", changed, statement)
+
+
+def _bodies(mapping: Mapping, operation: str, text: str) -> Iterator[tuple[str, str]]:
+    yield from _assignments(text)
+    yield from _inserted(mapping, operation, text)
+    for title, old, new in _PATTERNS:
+        for number, match in enumerate(re.finditer(old, text)):
+            changed = text[: match.start()] + match.expand(new) + text[match.end() :]
+            if operation == "reverse" and title in _ONLY_OF_THE_VIEW:
+                continue
+            yield f"{title}, {number + 1}", changed
+
+
+_PATTERNS = (
+    ("guard dropped", r"\n      AND ROW\(.*?ROW\(OLD\.\*\)::record", r""),
+    ("guard always false", r"\n      AND ROW\(.*?ROW\(OLD\.\*\)::record", r" AND false"),
+    ("RETURN NEW → NULL", r"RETURN NEW;", r"RETURN NULL;"),
+    ("RETURN NEW → OLD", r"(?<=FOUND THEN\n        )RETURN NEW;", r"RETURN OLD;"),
+    ("RETURN OLD → NULL", r"RETURN OLD;", r"RETURN NULL;"),
+    ("RETURN a changed row", r"RETURN NEW;", r"NEW.note := 'mutant'; RETURN NEW;"),
+    ("null check off", r"IF pg_catalog\.num_nulls", r"IF false AND pg_catalog.num_nulls"),
+    ("other SQLSTATE for null", r"'not_null_violation'", r"'check_violation'"),
+    ("FOUND turned", r"IF FOUND(?= THEN\n        RETURN (NEW|OLD))", r"IF NOT FOUND"),
+    ("own changes are conflicts", r" AND NOT compat\.is_own_change\(t\.xmin\)", r""),
+    ("conflicts are silent", r"RAISE EXCEPTION USING ERRCODE = 'serialization_failure'",
+     r"RETURN NULL; \g<0>"),
+    ("branches of the update turned", r"IF (NEW\.\"price\" IS)(.*?) THEN\n    UPDATE",
+     r"IF NOT (\1\2) THEN\n    UPDATE"),
+    ("a changed column forgotten", r"\n    OR NEW\.\"(\w+)\" IS DISTINCT FROM OLD\.\"\1\"", r""),
+    ("WHERE dropped", r"WHERE ([tr])\.\"\w+\" = OLD\.\"\w+\"(?=;)", r"WHERE true"),
+)  # fmt: skip
+_ONLY_OF_THE_VIEW = frozenset({"RETURN a changed row"})
+
+
+_KEPT = re.compile(
+    r'CASE WHEN (NEW\."\w+" IS DISTINCT FROM OLD\."\w+") THEN (.*) ELSE (t\."\w+") END'
+)
+
+
+def _assignments(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the text without each assignment, with neighbours swapped, and with others."""
+    for number, block in enumerate(re.finditer(r" SET\n(.*?)\n\s*WHERE", text, re.DOTALL)):
+        items = re.split(r",\n(?=\s*\"\w+\" = )", block[1])
+        for at, item in enumerate(items):
+            name, _, value = item.strip().partition(" = ")
+            where = f"SET list {number + 1}: {name}"
+
+            def put(new: list[str], block: re.Match[str] = block) -> str:
+                return text[: block.start(1)] + ",\n".join(new) + text[block.end(1) :]
+
+            if len(items) > 1:
+                yield f"{where} forgotten", put(items[:at] + items[at + 1 :])
+            kept = re.fullmatch(_KEPT, value)
+            if kept is not None:
+                always, never = f"{name} = {kept[2]}", f"{name} = {kept[3]}"
+                yield (
+                    f"{where} written though unchanged",
+                    put([*items[:at], always, *items[at + 1 :]]),
+                )
+                yield f"{where} never written", put([*items[:at], never, *items[at + 1 :]])
+            elif at + 1 < len(items) and "CASE" not in items[at + 1]:
+                other, _, its = items[at + 1].strip().partition(" = ")
+                swapped = [*items[:at], f"{name} = {its}", f"{other} = {value}", *items[at + 2 :]]
+                yield f"{where} and {other} swapped", put(swapped)
+
+
+def _inserted(mapping: Mapping, operation: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the text with each value of the last INSERT replaced by NULL."""
+    match = re.search(r"VALUES \((.*?)\)(?=;|\n    ON CONFLICT)", text, re.DOTALL)
+    if match is None:
+        return
+    values = match[1].split(",\n")
+    table = mapping.legacy if operation == "reverse" else mapping.target
+    for at in range(len(values)):
+        changed = ",\n".join([*values[:at], "NULL", *values[at + 1 :]])
+        yield (
+            f"value {at + 1} of {table.name} → NULL",
+            (text[: match.start(1)] + changed + text[match.end(1) :]),
+        )
+
+
+def main() -> int:
+    """Try all mutations, print what became of each, and the share that was seen."""
+    with (
+        provide_database() as server,
+        server.fresh() as url,
+        psycopg.connect(url, autocommit=True) as conn,
+    ):
+        mapping = journey.shop_mapping(conn)
+        journey.copied(conn, mapping)
+        journey.cut_over(conn, mapping)
+        seen, mutations = 0, all_of(mapping)
+        for mutation in mutations:
+            checks = find(conn, mutation)
+            seen += bool(checks)
+            print(f"{', '.join(checks) or 'NOT SEEN':<34} {mutation.title}", flush=True)
+    print(f"{seen} of {len(mutations)} mutations seen: {100 * seen / len(mutations):.1f} %")
+    return 0 if seen == len(mutations) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
