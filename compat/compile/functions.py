@@ -23,7 +23,7 @@ _DEFINITION = re.compile(
 )
 _TRIGGER = re.compile(
     r'CREATE TRIGGER "(?P<name>[^"]+)" .*?\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
-    r".*?EXECUTE FUNCTION (?P<function>.+?)\(\)",
+    r".*?EXECUTE FUNCTION (?P<function>.+?)\((?:'[^\n]*')?\)",
     re.DOTALL,
 )
 

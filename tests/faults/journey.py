@@ -287,7 +287,16 @@ def _originals(conn: psycopg.Connection, dialect: Dialect) -> list[tuple[Any, ..
 
 
 def _without(indexes: set[str], picture: Catalogue) -> Catalogue:
-    return {kind: [row for row in rows if row[0] not in indexes] for kind, rows in picture.items()}
+    """The picture without these indexes, and without what says whether a twin is validated.
+
+    A contract validates the twins in transactions of their own, which stay when it is ended.
+    """
+    found = {kind: [row for row in rows if row[0] not in indexes] for kind, rows in picture.items()}
+    found["constraints"] = [
+        (table, name, definition.removesuffix(" NOT VALID"), name.endswith("__v2") or is_valid)
+        for table, name, definition, is_valid in found["constraints"]
+    ]
+    return found
 
 
 def _left_behind(found: Catalogue, expected: Catalogue) -> dict[str, list[list[tuple[Any, ...]]]]:
