@@ -7,20 +7,13 @@ from collections.abc import Iterator
 from codemods.findings import Outcome
 from codemods.project import FileReport, Report
 from codemods.reports import lines
+from compat.page import render_page
 
 
 def render(report: Report, *, wrote: bool) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("codemods.reports", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return render_page(
+        "codemods.reports",
         report=report,
         summary=lines.summary(report, wrote=wrote),
         wrote=wrote,

@@ -218,7 +218,8 @@ def _next_step(
     if command is not None:
         return f"wait: {command.name or 'a command'} (pid {command.pid}) is at work on it"
     if stored.phase in state.BEFORE_CUTOVER and indexes:
-        return f"compat copy {name} --execute ({indexes} indexes are still to be built)"
+        built = "1 index is" if indexes == 1 else f"{indexes} indexes are"
+        return f"compat copy {name} --execute ({built} still to be built)"
     if stored.phase == "copied" and rejects:
         return f"correct the rejected rows, then compat retry-rejects {name} --execute"
     if stored.phase == "copied":

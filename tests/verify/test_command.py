@@ -23,6 +23,7 @@ from compat import rules, state
 from compat.compile import swap
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
+from tests.run.support import until
 from tests.verify import journey
 from tests.verify.journey import Connection
 from verify.probes.side import Answer, Side
@@ -244,7 +245,11 @@ def test_a_run_leaves_nothing_behind_but_two_values_of_the_sequence(
     with psycopg.connect(url, autocommit=True) as other:
         report = verify.run(other)
         assert report.holds, report
-        assert shop.execute(_EVERYTHING).fetchall() == before
+        # The session that watches over the scratch copy is closed, which the server sees later.
+        until(
+            lambda: shop.execute(_EVERYTHING).fetchall() == before,
+            "everything as it was before",
+        )
         assert other.execute("SELECT to_regclass('pg_temp.compat_verify_twin')").fetchone() == (
             None,
         )

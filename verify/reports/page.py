@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from compat.page import render_page
 from verify.report import MappingReport, Report, Result, Status
 
 _CLASSES = {Status.HOLDS: "good", Status.DOES_NOT_HOLD: "bad", Status.NOT_RUN: "open"}
@@ -29,16 +30,8 @@ class Bar:
 
 def render(report: Report) -> str:
     """Return the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("verify.reports", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return render_page(
+        "verify.reports",
         report=report,
         verdict=_VERDICTS[report.exit_code],
         at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
