@@ -34,7 +34,8 @@ STAGES: dict[Stage, tuple[str, str]] = {
     "forward": (
         "What legacy writers pay while rows are copied",
         "The legacy table with and without the sync triggers that carry each row into the target: "
-        "two tables are written, so about 2 × is what any such trigger costs at least.",
+        "two tables are written. Aims: bulk INSERT 2.2 ×, a single row 1.6 ×; the least that a row "
+        "trigger can do, INSERT INTO the other table VALUES (NEW.…), costs 1.8 × CPU (1.6 × wall).",
     ),
     "reverse": (
         "What clients pay between cutover and contract",
