@@ -48,7 +48,12 @@ def test_nothing_in_the_repository_names_a_package_registry() -> None:
 def test_the_search_for_machine_paths_finds_them_and_leaves_others_alone() -> None:
     for text in ("cd /" + "work/x", '"/' + "opt/y", "=/" + "root/.z", "(/" + "home/me)"):
         assert MACHINE_PATHS.search(text), text
-    for text in ("docs/work/x", "~/work/x", "https://example.org/home/a", "/workers/x"):
+    for text in (
+        "docs/" + "work/x",
+        "~/" + "work/x",
+        "https://example.org/" + "home/a",
+        "/workers/x",
+    ):
         assert not MACHINE_PATHS.search(text), text
 
 
