@@ -71,8 +71,9 @@ class Command:
         return told if isinstance(told, int) else None
 
     def go_on(self) -> None:
-        """Let it continue."""
-        self._channel.send("go on")
+        """Let it continue, unless a signal has ended it already."""
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send("go on")
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
