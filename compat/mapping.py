@@ -13,32 +13,31 @@ from collections.abc import Iterator
 from functools import cached_property
 from keyword import iskeyword
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compat.errors import MappingError
-from compat.names import check_identifier, derive, qualified
+from compat.names import check_identifier, derive, literal, qualified
 from compat.rules import AnyRule, Constant, Ends, Expression, Lens, Row
+from compat.shapes import AnyPart, Choice, Half, Parent, Place, Tag
+from compat.shapes import Fill as Fill  # part of what one writes a mapping with
 from compat.tables import STRICT, Column, Table
 
-Form = Literal["updatable", "instead_of"]
+Form = Literal["updatable", "bridged", "instead_of"]
+
+Need = Literal["copy", "for_update", "hot_rows", "on_conflict"]
+"""What applications do to the legacy table that not every form of the view allows."""
 
 
-@dataclass(frozen=True, config=STRICT)
-class Fill:
-    """What a column that only the target has receives for a row that comes from the legacy side.
+def _sorted(needs: object) -> object:
+    """Equal needs give equal documents, also when they are written as a set."""
+    return sorted(needs) if isinstance(needs, set | frozenset | list | tuple) else needs
 
-    :param value: SQL over the bare legacy column names, or a constant expression
-    """
 
-    target: str
-    value: str
-
-    def write(self, legacy: Row) -> str:
-        """Return SQL for the column over a legacy row."""
-        return legacy.evaluate(self.value)
+TARGET = Row("t")
+"""The target table, as every generated statement aliases it."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,6 +65,15 @@ class Mapping:
     :param where: SQL over the bare legacy column names: only such rows are moved to another
         database (`compat move`), None for all
     :param orphans: what such a move does with a row whose parent is missing in the target database
+    :param parts: further tables over which the columns of a row are spread; see compat.shapes
+    :param choices: tables that take some of the rows in place of the target
+    :param remainder: what the target itself takes where there are choices: SQL over the bare legacy
+        column names; None for every row that no choice takes
+    :param tag: by what the rows of this legacy table are told from others in the same target
+    :param needs: what applications do that `auto` is to serve: ON CONFLICT, COPY … FROM,
+        SELECT … FOR UPDATE, or concurrent changes of the same rows without serialization errors
+    :param through: the names of the later mappings with which this one was composed, in order; see
+        compat.compose
     :raises MappingError: names the mapping, the column and the fix
     """
 
@@ -74,15 +82,26 @@ class Mapping:
     target: Table
     rules: tuple[AnyRule, ...]
     fills: tuple[Fill, ...] = ()
-    form: Literal["auto", "updatable", "instead_of"] = "auto"
+    form: Literal["auto", "updatable", "bridged", "instead_of"] = "auto"
     accept: tuple[str, ...] = ()
     code: tuple[CodeName, ...] = ()
     where: str | None = None
     orphans: Literal["reject", "skip"] = "reject"
+    parts: tuple[AnyPart, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    remainder: str | None = None
+    tag: Tag | None = None
+    needs: Annotated[tuple[Need, ...], BeforeValidator(_sorted)] = ()
+    through: tuple[str, ...] = ()
     version: Literal[1] = Field(default=1)
 
     def __post_init__(self) -> None:
-        for problems in (self._shape_problems, self._rule_problems, self._law_problems):
+        for problems in (
+            self._name_problems,
+            self._part_problems,
+            self._rule_problems,
+            self._law_problems,
+        ):
             try:
                 found = list(problems())
             except MappingError as error:
@@ -96,10 +115,53 @@ class Mapping:
     def lenses(self) -> tuple[Lens, ...]:
         """The rules bound to their columns, in the order of the legacy columns."""
         by_name = {rule.legacy: rule for rule in self.rules}
+        held = {name: place for place in self.places for name in self.holds(place)}
         return tuple(
-            Lens(by_name[column.name], Ends(self.legacy, column, self.target))
+            Lens(
+                by_name[column.name],
+                Ends(self.legacy, column, held[column.name].table),
+                None if held[column.name].part is None else held[column.name].row,
+                len(self.places) > 1,
+            )
             for column in self.legacy.columns
         )
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The target, then its parts, each with its alias."""
+        parts = (
+            Place(Row(f"p{n}", is_record=True), part.table, part)
+            for n, part in enumerate(self.parts, start=1)
+        )
+        return (Place(TARGET, self.target), *parts)
+
+    def holds(self, place: Place) -> tuple[str, ...]:
+        """Return the legacy columns whose rules write a place."""
+        if place.part is not None:
+            return place.part.holds
+        elsewhere = {name for part in self.parts for name in part.holds}
+        return tuple(name for name in self.legacy.column_names if name not in elsewhere)
+
+    def lenses_of(self, place: Place) -> tuple[Lens, ...]:
+        """Return the lenses of the legacy columns that a place holds."""
+        held = set(self.holds(place))
+        return tuple(lens for lens in self.lenses if lens.legacy.name in held)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table that rows are written to, the target first."""
+        others = (*self.parts, *self.choices)
+        return (self.target, *(other.table for other in others))
+
+    @property
+    def is_shaped(self) -> bool:
+        """True when a legacy row is not always exactly one row of the target."""
+        return bool(self.parts or self.choices)
+
+    @property
+    def syncs_through_view(self) -> bool:
+        """True when only the view's triggers know which rows of which tables are concerned."""
+        return self.is_shaped or self.tag is not None
 
     @cached_property
     def key(self) -> tuple[Lens, ...]:
@@ -108,8 +170,9 @@ class Mapping:
 
     @property
     def target_key(self) -> tuple[str, ...]:
-        """The target columns that the legacy row key is written to."""
-        return tuple(lens.targets[0] for lens in self.key)
+        """The target columns that the legacy row key is written to, after the tag's if need be."""
+        written = tuple(lens.targets[0] for lens in self.key)
+        return written if self.tag is None else (self.tag.column, *written)
 
     def lens(self, legacy: str) -> Lens:
         """Return the lens of one legacy column."""
@@ -120,7 +183,25 @@ class Mapping:
         """The form of the view: as asked, or what `auto` takes."""
         if self.form != "auto":
             return self.form
-        return "instead_of" if self.reasons_against_updatable else "updatable"
+        if not self.reasons_against_updatable and "copy" not in self.needs:
+            return "updatable"
+        is_native = bool({"on_conflict", "hot_rows"} & set(self.needs))
+        return "bridged" if is_native and not self.reasons_against_bridged else "instead_of"
+
+    @cached_property
+    def reasons_against_bridged(self) -> tuple[str, ...]:
+        """Why the target could not carry the legacy columns too, one sentence each."""
+        reasons = [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.tag is not None:
+            reasons.append(f"{self.target.title} holds the rows of other legacy tables as well")
+        for lens in self.lenses if not reasons else ():
+            computed = [n for n in lens.rule.reads if lens.ends.target(n).generated is not None]
+            if lens.targets and computed:
+                reasons.append(
+                    f"{lens.legacy.name}: {computed[0]} is GENERATED, which PostgreSQL computes "
+                    "after the triggers that keep both shapes in step"
+                )
+        return tuple(reasons)
 
     @cached_property
     def reasons_against_updatable(self) -> tuple[str, ...]:
@@ -131,6 +212,9 @@ class Mapping:
             if lens.converts
         ]
         reasons += [f"{fill.target}: filled from {fill.value}" for fill in self.fills]
+        reasons += [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.tag is not None:
+            reasons.append(f"{self.tag.column}: only the rows that are {self.tag.value!r}")
         required = {column.name for column in self.legacy.columns if not column.nullable}
         looser = [
             lens.legacy.name
@@ -157,11 +241,21 @@ class Mapping:
         return tuple(reasons)
 
     def writes(self, legacy: Row) -> dict[str, str]:
-        """Return SQL for every target column of a new target row, over a legacy row."""
+        """Return SQL for every target column of a new target row, over a legacy row.
+
+        Not for the columns that reference parents, nor for what other parts hold.
+        """
+        return self.writes_to(self.places[0], legacy)
+
+    def writes_to(self, place: Place, legacy: Row) -> dict[str, str]:
+        """Return SQL for the columns of a new row in one place, without those that join it."""
         written: dict[str, str] = {}
-        for lens in self.lenses:
+        for lens in self.lenses_of(place):
             written |= lens.write(legacy)
-        return written | {fill.target: fill.write(legacy) for fill in self.fills}
+        if place.part is None and self.tag is not None:
+            written[self.tag.column] = literal(self.tag.value)
+        fills = self.fills if place.part is None else place.part.fills
+        return written | {fill.target: fill.write(legacy) for fill in fills}
 
     def reads(self, target: Row) -> dict[str, str]:
         """Return SQL for every legacy column, in order, over a target row."""
@@ -229,9 +323,9 @@ class Mapping:
 
     # -- validation -----------------------------------------------------------------------
 
-    def _shape_problems(self) -> Iterator[str]:
+    def _name_problems(self) -> Iterator[str]:
         check_identifier(self.name, "mapping")
-        for table in (self.legacy, self.target):
+        for table in (self.legacy, *self.tables):
             for name in (table.schema, table.name, *table.column_names):
                 check_identifier(name, table.title)
             for name, count in Counter(table.column_names).items():
@@ -273,27 +367,71 @@ class Mapping:
             if count > 1:
                 yield f"code gives {name!r} {count} new names; keep one"
 
+    def _part_problems(self) -> Iterator[str]:
+        names = [(table.schema, table.name) for table in self.tables]
+        for title, count in Counter(names).items():
+            if count > 1:
+                yield f"{'.'.join(title)} stands {count} times among the tables; keep one"
+        if self.tag is not None:
+            yield from self.tag.problems(self.target)
+        if self.choices and self.parts:
+            yield "choices and parts do not go together; split by key in a mapping of its own"
+        held = Counter(name for part in self.parts for name in part.holds)
+        for name, count in held.items():
+            if self.legacy.column(name) is None:
+                yield f"a part holds {name!r}, which {self.legacy.title} does not have; correct it"
+            elif count > 1:
+                yield f"the legacy column {name!r} is held by {count} parts; keep one"
+            elif name in self.legacy.row_key:
+                yield f"the key column {name!r} must be in the target itself, not in a part"
+        for part in self.parts:
+            for mine, other in part.on:
+                for table, name in ((part.table, mine), (self.target, other)):
+                    if table.column(name) is None:
+                        yield f"on names {table.title}.{name}, which does not exist; correct it"
+            yield from part.problems()
+        for choice in self.choices:
+            if not choice.when.strip() or "\0" in choice.when:
+                yield f"{choice.table.title}: when is no condition; write SQL over legacy columns"
+
     def _rule_problems(self) -> Iterator[str]:
-        written: Counter[str] = Counter()
+        for place in self.places:
+            yield from self._problems_of(place)
+        needed = {name for rule in self.rules for name in (*rule.reads, *rule.targets)}
+        for choice in self.choices:
+            for name in sorted(needed):
+                here, there = self.target.column(name), choice.table.column(name)
+                if here is not None and (there is None or there.type != here.type):
+                    yield (
+                        f"{choice.table.title} needs the column {name!r} ({here.type}), as "
+                        f"{self.target.title} has it; create it"
+                    )
+
+    def _problems_of(self, place: Place) -> Iterator[str]:
+        table, held = place.table, set(self.holds(place))
+        given = self._given_to(place)
+        written = Counter(given)
         for rule in self.rules:
+            if rule.legacy not in held:
+                continue
             written.update(rule.targets)
-            missing = [name for name in rule.reads if self.target.column(name) is None]
+            missing = [name for name in rule.reads if table.column(name) is None]
             for name in missing:
                 yield (
-                    f"the rule for {rule.legacy!r} needs {self.target.title}.{name}, "
+                    f"the rule for {rule.legacy!r} needs {table.title}.{name}, "
                     "which does not exist; create the column or correct the rule"
                 )
-        for fill in self.fills:
+        for fill in self.fills if place.part is None else place.part.fills:
             written[fill.target] += 1
-            if self.target.column(fill.target) is None:
+            if table.column(fill.target) is None:
                 yield (
-                    f"a fill names {fill.target!r}, which {self.target.title} does not have; "
+                    f"a fill names {fill.target!r}, which {table.title} does not have; "
                     "create the column or drop the fill"
                 )
         for name, count in written.items():
             if count > 1:
                 yield f"the target column {name!r} is written by {count} rules or fills; keep one"
-            column = self.target.column(name)
+            column = table.column(name)
             if column is not None and column.generated is not None:
                 yield (
                     f"the target column {name!r} is GENERATED and cannot be written; read it with "
@@ -304,12 +442,21 @@ class Mapping:
                     f"the target column {name!r} is GENERATED ALWAYS AS IDENTITY, but legacy rows "
                     "bring their own values; make it a plain column"
                 )
-        for column in self.target.columns:
+        for column in table.columns:
             if not _fills_itself(column) and column.name not in written:
                 yield (
                     f"the target column {column.name!r} is NOT NULL without a default and nothing "
                     f"writes it; add Fill({column.name!r}, …) or a default"
                 )
+
+    def _given_to(self, place: Place) -> tuple[str, ...]:
+        """Return the columns of a place that its shape writes: tag and references."""
+        if isinstance(place.part, Half):
+            return tuple(mine for mine, _ in place.on)
+        if place.part is not None:
+            return ()
+        references = (o for part in self.parts if isinstance(part, Parent) for _, o in part.on)
+        return (*references, *(() if self.tag is None else (self.tag.column,)))
 
     def _law_problems(self) -> Iterator[str]:
         for lens in self.lenses:
@@ -337,7 +484,15 @@ class Mapping:
                     f"accept it by name (accept=({lens.legacy.name!r},)){keep}"
                 )
         yield from self._key_problems()
+        yield from self._parent_problems()
+        if self.form == "bridged":
+            for reason in self.reasons_against_bridged:
+                yield f"{reason}, which a bridge cannot follow; use form='instead_of'"
         if self.form == "updatable":
+            for table in self.tables[1:]:
+                yield f"an updatable view cannot write {table.title} as well; use instead_of"
+            if self.tag is not None:
+                yield "an updatable view cannot fill in the tag; use instead_of"
             for lens in self.lenses:
                 if lens.converts and not isinstance(lens.rule, Constant):
                     yield f"{lens.legacy.name}: an updatable view cannot convert; use instead_of"
@@ -345,6 +500,24 @@ class Mapping:
                 yield (
                     f"{fill.target}: an updatable view cannot fill columns; give the target "
                     "column a default instead of the fill, or use form='instead_of'"
+                )
+
+    def _parent_problems(self) -> Iterator[str]:
+        for place in self.places:
+            if not isinstance(place.part, Parent):
+                continue
+            lenses = self.lenses_of(place)
+            for lens in lenses:
+                if not lens.rule.invertible or lens.loss is not None or len(lens.targets) != 1:
+                    yield (
+                        f"{lens.legacy.name}: what identifies a parent needs a lossless rule over "
+                        "one column; map it with rules.Column"
+                    )
+            identity = {name for lens in lenses for name in lens.targets}
+            if not any(set(key) == identity for key in place.table.unique_keys):
+                yield (
+                    f"{place.table.title} has no unique constraint over exactly "
+                    f"({', '.join(sorted(identity))}), by which a parent is found; add one"
                 )
 
     def _key_problems(self) -> Iterator[str]:
@@ -370,9 +543,11 @@ class Mapping:
                 )
                 return
         target = set(self.target_key)
-        if not any(set(key) == target for key in self.target.unique_keys):
+        for table in (self.target, *(choice.table for choice in self.choices)):
+            if any(set(key) == target for key in table.unique_keys):
+                continue
             yield (
-                f"{self.target.title} has no primary key or unique constraint over exactly "
+                f"{table.title} has no primary key or unique constraint over exactly "
                 f"({', '.join(self.target_key)}), where the legacy key is written, that is not "
                 "deferrable; add one"
             )

@@ -10,11 +10,13 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
-from compat.mapping import Mapping
+from compat.mapping import Fill, Mapping
 from compat.rules import AnyRule
 from compat.tables import Table
 
-IMPORTS = "from compat import rules, tables\nfrom compat.mapping import CodeName, Fill, Mapping"
+IMPORTS = (
+    "from compat import rules, shapes, tables\nfrom compat.mapping import CodeName, Fill, Mapping"
+)
 """What the rendered source needs to have imported."""
 
 _WIDTH = 100
@@ -77,6 +79,8 @@ def _imports(body: str) -> str:
     for name in ("CodeName", "Fill"):
         if f"{name}(" not in body:
             imports = imports.replace(f"{name}, ", "")
+    if "shapes." not in body:
+        imports = imports.replace("shapes, ", "")
     return imports
 
 
@@ -119,8 +123,8 @@ def _is_default(field: Field[Any], item: Any) -> bool:
 
 
 def _constructor(kind: type) -> str:
-    module = kind.__module__.removeprefix("compat.")
-    return kind.__name__ if module == "mapping" else f"{module}.{kind.__name__}"
+    module = kind.__module__.split(".")[1]  # compat.rules.epoch is reached through compat.rules
+    return kind.__name__ if kind is Fill or module == "mapping" else f"{module}.{kind.__name__}"
 
 
 def _string(text: str, indent: int = 0) -> str:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from itertools import count
 
+from compat.bridge import in_transition
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
+from compat.compile.shaped import copy as shaped
+from compat.compile.source import source as target_rows
 from compat.mapping import Mapping
 from compat.names import ident, idents, literal
 from compat.rules import Row
@@ -132,6 +135,14 @@ def purge(mapping: Mapping) -> str:
     not see the copy, and leaves it behind. To be run when no such snapshot is left, before the last
     sweep, and only while nobody but the copy and the sync writes the target. No parameters.
     """
+    if mapping.is_shaped:
+        same = " AND ".join(
+            f"{LEGACY.column(name)} = v.{ident(name)}" for name in mapping.legacy.row_key
+        )
+        return (
+            f"DELETE FROM {mapping.standby} AS v\n"
+            f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {same})"
+        )
     matches = same_target_row(mapping, LEGACY)
     return (
         f"DELETE FROM {mapping.target.sql} AS t\n"
@@ -153,7 +164,7 @@ def foreign(mapping: Mapping) -> str:
     matches = same_target_row(mapping, LEGACY)
     keys = idents(list(mapping.target_key))
     return (
-        f"SELECT {keys} FROM {mapping.target.sql} AS t\n"
+        f"SELECT {keys} FROM {target_rows(mapping)}\n"
         f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {matches})\n"
         f"ORDER BY {keys} LIMIT 5"
     )
@@ -166,7 +177,10 @@ def attempt(mapping: Mapping) -> tuple[str, tuple[str, ...]]:
     the second item, in order, the number of rows that give it a value.
     """
     written = mapping.writes(LEGACY)
-    counts = ", ".join(f"count({value})" for value in written.values())
+    values = list(written.values())
+    for place in mapping.places[1:]:  # only whether it raises
+        values += mapping.writes_to(place, LEGACY).values()
+    counts = ", ".join(f"count({value})" for value in values)
     return f"SELECT count(*), {counts} FROM {mapping.legacy.sql} AS l", tuple(written)
 
 
@@ -213,7 +227,9 @@ def key_columns(mapping: Mapping) -> list[str]:
 
 def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = None) -> str:
     source = source or f"{mapping.legacy.sql} AS l"
-    columns, values = columns_and_values(mapping.writes(LEGACY))
+    if mapping.is_shaped:
+        return _copy_one_by_one(mapping, condition, tail, source)
+    columns, values = columns_and_values(in_transition(mapping).writes(LEGACY))
     descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
         "WITH seen AS MATERIALIZED (\n"
@@ -226,6 +242,21 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
         f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING 1\n"
         ")\n"
         "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
+        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+    )
+
+
+def _copy_one_by_one(mapping: Mapping, condition: str, tail: str, source: str) -> str:
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    return _for_driver(
+        "WITH seen AS MATERIALIZED (\n"
+        f"    SELECT l.* FROM {source}\n"
+        f"    WHERE {condition}\n"
+        f"    {tail}\n"
+        "), copied AS MATERIALIZED (\n"
+        f"    SELECT {shaped.call(mapping, LEGACY)} AS done FROM seen AS l\n"
+        ")\n"
+        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied WHERE done),\n"
         f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
     )
 
@@ -261,7 +292,7 @@ def _found_names(mapping: Mapping) -> list[str]:
 
 def _absent(mapping: Mapping) -> str:
     return (
-        f"NOT EXISTS (SELECT FROM {mapping.target.sql} AS t "
+        f"NOT EXISTS (SELECT FROM {target_rows(mapping)} "
         f"WHERE {same_target_row(mapping, LEGACY)})\n"
         "    AND NOT EXISTS (SELECT FROM compat.reject AS r "
         f"WHERE r.mapping = {literal(mapping.name)} AND r.key = {_key_text(mapping)})"

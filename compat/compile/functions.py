@@ -22,7 +22,7 @@ _DEFINITION = re.compile(
     re.DOTALL,
 )
 _TRIGGER = re.compile(
-    r'CREATE TRIGGER "(?P<name>[^"]+)" .*?\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
+    r'CREATE TRIGGER "(?P<name>(?:[^"]|"")+)" .*?\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
     r".*?EXECUTE FUNCTION (?P<function>.+?)\((?:'[^\n]*')?\)",
     re.DOTALL,
 )
@@ -54,10 +54,13 @@ def drop_function(mapping: Mapping, purpose: str) -> str:
 
 def same_target_row(mapping: Mapping, legacy: Row) -> str:
     """Return the condition that finds the target row (alias t) of a legacy row by its key."""
-    return " AND ".join(
+    conditions = [
         f"{TARGET.column(lens.targets[0])} = {lens.write(legacy)[lens.targets[0]]}"
         for lens in mapping.key
-    )
+    ]
+    if mapping.tag is not None:
+        conditions.append(f"{TARGET.column(mapping.tag.column)} = {literal(mapping.tag.value)}")
+    return " AND ".join(conditions)
 
 
 def assignments_of_update(mapping: Mapping, *, converted: bool = True) -> str:
@@ -94,4 +97,8 @@ def bodies(statements: list[str]) -> dict[str, str]:
 def triggers(statements: list[str]) -> list[tuple[str, str, str]]:
     """Return name, quoted table and function of each trigger that these statements make."""
     found = map(_TRIGGER.search, statements)  # may stand inside a DO block
-    return [(match["name"], match["table"], match["function"]) for match in found if match]
+    return [
+        (match["name"].replace('""', '"'), match["table"], match["function"])
+        for match in found
+        if match
+    ]

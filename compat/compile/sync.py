@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from compat import sqltypes
+from compat.bridge import in_transition
 from compat.compile.functions import (
     TARGET,
     assignments_of_update,
@@ -18,8 +19,9 @@ from compat.compile.functions import (
     same_target_row,
     trigger_function,
 )
+from compat.compile.shaped import sync as shaped
 from compat.mapping import Mapping
-from compat.names import dollar_quote, ident, idents, literal, regclass
+from compat.names import derive, dollar_quote, ident, idents, literal, regclass
 from compat.rules import NEW, OLD, Constant, Lens, Row
 from compat.tables import Table
 
@@ -39,24 +41,34 @@ EARLY_WRITES, EARLY_TRUNCATE = f"{_PREFIX}_early_writes", f"{_PREFIX}_early_trun
 
 def create_forward(mapping: Mapping) -> list[str]:
     """Return the statements that make the legacy table's writes reach the target."""
-    return [
-        *trigger_function(mapping, "sync", _forward_body(mapping), mapping.legacy),
-        *attach_forward(mapping),
-    ]
+    return [*define_forward(mapping), *attach_forward(mapping)]
+
+
+def define_forward(mapping: Mapping) -> list[str]:
+    """Return the statements that define the forward function, and attach it to nothing."""
+    body = shaped.forward_body if mapping.syncs_through_view else _forward_body
+    return trigger_function(mapping, "sync", body(mapping), mapping.legacy)
 
 
 def attach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that put the existing function on the legacy table again."""
-    receiver = regclass(mapping.target.schema, mapping.target.name)
-    return [*_triggers(mapping, "sync", mapping.legacy, receiver), *_refuse_early_writes(mapping)]
+    if mapping.syncs_through_view:
+        attached = _row_triggers(mapping, "sync", mapping.legacy)
+    else:
+        receiver = regclass(mapping.target.schema, mapping.target.name)
+        attached = _triggers(mapping, "sync", mapping.legacy, receiver)
+    return [*attached, *_refuse_early_writes(mapping)]
 
 
 def detach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that take the triggers off the legacy table, the function stays."""
     return [
-        *_drop_triggers(mapping.legacy.sql, "sync"),
-        f"DROP TRIGGER {ident(EARLY_WRITES)} ON {mapping.target.sql}",
-        f"DROP TRIGGER {ident(EARLY_TRUNCATE)} ON {mapping.target.sql}",
+        *_drop_triggers(mapping, "sync", mapping.legacy),
+        *[
+            f"DROP TRIGGER {_own(mapping, name)} ON {table.sql}"
+            for table in mapping.tables
+            for name in (EARLY_WRITES, EARLY_TRUNCATE)
+        ],
     ]
 
 
@@ -67,18 +79,29 @@ def drop_forward(mapping: Mapping) -> list[str]:
 
 def define_reverse(mapping: Mapping) -> list[str]:
     """Return the statements that define the reverse function, attached to nothing yet."""
-    return trigger_function(mapping, "reverse", _reverse_body(mapping), mapping.legacy)
+    body = shaped.reverse_body if mapping.syncs_through_view else _reverse_body
+    return trigger_function(mapping, "reverse", body(mapping), mapping.legacy)
 
 
 def attach_reverse(mapping: Mapping) -> list[str]:
     """Return the statements that make the target's writes reach the retired legacy table."""
+    if mapping.syncs_through_view:
+        return [
+            statement
+            for table, place in _placed(mapping)
+            for statement in _row_triggers(mapping, "reverse", table, place)
+        ]
     receiver = regclass(mapping.legacy.schema, mapping.retired_name)
     return _triggers(mapping, "reverse", mapping.target, receiver)
 
 
 def detach_reverse(mapping: Mapping) -> list[str]:
     """Return the statements that take the reverse triggers off the target."""
-    return _drop_triggers(mapping.target.sql, "reverse")
+    return [
+        statement
+        for table in mapping.tables
+        for statement in _drop_triggers(mapping, "reverse", table)
+    ]
 
 
 def drop_reverse_function(mapping: Mapping) -> str:
@@ -86,14 +109,40 @@ def drop_reverse_function(mapping: Mapping) -> str:
     return drop_function(mapping, "reverse")
 
 
-def _trigger_names(purpose: _Purpose) -> tuple[str, ...]:
+def _trigger_names(mapping: Mapping, purpose: _Purpose) -> tuple[str, ...]:
     """Return the names of the triggers for changes, for new rows, and for TRUNCATE."""
-    return tuple(f"{_PREFIX}_{purpose}{suffix}" for suffix in ("", "_insert", "_truncate"))
+    suffixes = ("", "_truncate") if mapping.syncs_through_view else ("", "_insert", "_truncate")
+    return tuple(_own(mapping, f"{_PREFIX}_{purpose}{suffix}") for suffix in suffixes)
+
+
+def _own(mapping: Mapping, name: str) -> str:
+    """Return the quoted name of a trigger of ours on a table that other mappings may share."""
+    shared = mapping.syncs_through_view or mapping.through
+    return ident(derive(f"{name}_{mapping.name}", "") if shared else name)
+
+
+def _placed(mapping: Mapping) -> list[tuple[Table, str]]:
+    """Return the tables with the argument by which the reverse function knows them."""
+    places = [(place.table, str(n)) for n, place in enumerate(mapping.places)]
+    return [*places, *((choice.table, "0") for choice in mapping.choices)]
+
+
+def _row_triggers(
+    mapping: Mapping, purpose: _Purpose, source: Table, argument: str | None = None
+) -> list[str]:
+    given = "" if argument is None else literal(argument)
+    call = f"EXECUTE FUNCTION {mapping.function(purpose)}({given})"
+    changes, truncates = _trigger_names(mapping, purpose)
+    return [
+        f"CREATE TRIGGER {changes} AFTER INSERT OR UPDATE OR DELETE\n"
+        f"ON {source.sql} FOR EACH ROW {call}",
+        f"CREATE TRIGGER {truncates} AFTER TRUNCATE\nON {source.sql} FOR EACH STATEMENT {call}",
+    ]
 
 
 def _triggers(mapping: Mapping, purpose: _Purpose, source: Table, receiver: str) -> list[str]:
     call = f"EXECUTE FUNCTION {mapping.function(purpose)}()"
-    changes, inserts, truncates = map(ident, _trigger_names(purpose))
+    changes, inserts, truncates = _trigger_names(mapping, purpose)
     return [
         f"CREATE TRIGGER {changes} AFTER UPDATE OR DELETE\nON {source.sql} FOR EACH ROW {call}",
         _insert_trigger(inserts, source, receiver, call),
@@ -128,25 +177,31 @@ END
 
 
 def _refuse_early_writes(mapping: Mapping) -> list[str]:
+    return [statement for table in mapping.tables for statement in _early_guard(mapping, table)]
+
+
+def _early_guard(mapping: Mapping, table: Table) -> list[str]:
     # What triggers write (ours, or the cascades of foreign keys) has a depth; the copy says so.
     refuse = (
-        f"ON {mapping.target.sql} FOR EACH STATEMENT\n"
+        f"ON {table.sql} FOR EACH STATEMENT\n"
         "WHEN (pg_catalog.pg_trigger_depth() = 0\n"
         "      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')\n"
         f"EXECUTE FUNCTION compat.refuse_early_write({literal(mapping.legacy.sql)})"
     )
+    writes, truncates = (_own(mapping, name) for name in (EARLY_WRITES, EARLY_TRUNCATE))
     return [
-        f"CREATE TRIGGER {ident(EARLY_WRITES)} BEFORE INSERT OR UPDATE OR DELETE\n{refuse}",
+        f"CREATE TRIGGER {writes} BEFORE INSERT OR UPDATE OR DELETE\n{refuse}",
         # After it, so that it is seen whether the same command has emptied the legacy table too.
-        f"CREATE TRIGGER {ident(EARLY_TRUNCATE)} AFTER TRUNCATE\n{refuse}",
+        f"CREATE TRIGGER {truncates} AFTER TRUNCATE\n{refuse}",
     ]
 
 
-def _drop_triggers(table: str, purpose: _Purpose) -> list[str]:
-    return [f"DROP TRIGGER {ident(name)} ON {table}" for name in _trigger_names(purpose)]
+def _drop_triggers(mapping: Mapping, purpose: _Purpose, table: Table) -> list[str]:
+    return [f"DROP TRIGGER {name} ON {table.sql}" for name in _trigger_names(mapping, purpose)]
 
 
 def _forward_body(mapping: Mapping) -> str:
+    mapping = in_transition(mapping)
     written = mapping.writes(NEW)
     return _body(
         mapping.legacy,
@@ -166,6 +221,7 @@ def _forward_body(mapping: Mapping) -> str:
 
 
 def _reverse_body(mapping: Mapping) -> str:
+    mapping = in_transition(mapping)
     stored = [lens for lens in mapping.lenses if lens.legacy.generated is None]
     columns = tuple(lens.legacy.name for lens in stored)
     same_row = " AND ".join(

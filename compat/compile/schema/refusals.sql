@@ -38,8 +38,25 @@ BEGIN
 END $$;
 
 ---
--- The view is the legacy owner's, and reaches the target with the owner's rights only; policies of
--- the legacy table would not be applied by it.
+-- Halves and shared targets: only the rows that are this mapping's must be missing.
+CREATE OR REPLACE FUNCTION compat.require_untagged(relation regclass, tag name, value text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    has_rows boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I::text = $1)', relation, tag)
+    INTO has_rows USING value;
+    IF has_rows THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the target %s holds rows with %I = %L', relation, tag, value),
+            HINT = 'These rows come from the legacy table; delete them first.';
+    END IF;
+END $$;
+
+---
+-- The view is the legacy owner's, and reaches the target with the owner's rights only.
 CREATE OR REPLACE FUNCTION compat.require_alike(legacy regclass, target regclass)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -62,11 +79,52 @@ BEGIN
             HINT = 'Its rows are also written under other names, unseen by triggers and view; '
                    'migrate the partitioned table as a whole, or end the inheritance first.';
     END IF;
-    IF old.relrowsecurity THEN
+END $$;
+
+---
+-- The children of a lookup find their parents in this table by either column, with the rights of the
+-- owner of the children's legacy table; what another migration fills must be full.
+CREATE OR REPLACE FUNCTION compat.require_parent(
+    children regclass, parent regclass, key_column text, legacy_column text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    reader oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = children);
+    filling text;
+    source regclass;
+    is_needed boolean;
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[key_column, legacy_column] LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = parent AND a.attname = name
+            WHERE i.indrelid = parent AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+              AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('%I of %s is not unique, so it cannot tell parents apart', name, parent),
+                HINT = format('ALTER TABLE %s ADD UNIQUE (%I)', parent, name);
+        END IF;
+    END LOOP;
+    IF NOT has_table_privilege(reader, parent, 'SELECT') THEN
         RAISE EXCEPTION USING
-            ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('%s has row level security, which a view of it would not apply', legacy),
-            HINT = 'Tables with row level security cannot be migrated yet.';
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('%I, the owner of %s, may not read %s', pg_get_userbyid(reader), children, parent),
+            HINT = format('GRANT SELECT ON %s TO %I', parent, pg_get_userbyid(reader));
+    END IF;
+    SELECT m.name, to_regclass(format('%I.%I', document #>> '{legacy,schema}', document #>> '{legacy,name}'))
+    INTO filling, source
+    FROM compat.mapping m
+    WHERE phase IN ('expanded', 'copying')
+      AND to_regclass(format('%I.%I', document #>> '{target,schema}', document #>> '{target,name}')) = parent;
+    IF source IS NOT NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', source) INTO is_needed;
+        IF is_needed THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('%s, where %s has its parents, is not filled yet', parent, children),
+                HINT = format('Run `compat copy %s --execute` first: parents before children.', filling);
+        END IF;
     END IF;
 END $$;
 

@@ -1,0 +1,240 @@
+"""INSTEAD OF bodies for rows that are in one of several tables, by a condition over the legacy row.
+
+A key is unique among all tables: who inserts one holds an advisory lock on it until the end of the
+transaction, as nothing in PostgreSQL spans several tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compat.compile.bodies import could_not_serialize, refuse_nulls, refuse_read_only
+from compat.compile.functions import assignments_of_update, columns_and_values, same_target_row
+from compat.compile.source import source
+from compat.mapping import Mapping
+from compat.names import literal
+from compat.rules import NEW, OLD, Row
+from compat.shapes import Choice
+from compat.tables import Table
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One of the tables: its number, the mapping as if it were the only one, its variable."""
+
+    number: int
+    mapping: Mapping
+    row: Row
+
+    @property
+    def table(self) -> Table:
+        return self.mapping.target
+
+
+def insert_body(mapping: Mapping) -> str:
+    """Return the body for INSERT: the first table whose condition holds takes the row."""
+    return _function(
+        mapping,
+        [
+            *refuse_nulls(mapping),
+            *refuse_read_only(mapping, "insert"),
+            *_require_new_key(mapping),
+            f"    wanted := {_place(mapping, NEW)};",
+            *_insert_where_wanted(mapping, None),
+            "    RETURN NEW;",
+        ],
+    )
+
+
+def update_body(mapping: Mapping) -> str:
+    """Return the body for UPDATE: a row stays where it is unless another table is due now."""
+    key_changed = " OR ".join(lens.changed(NEW, OLD) for lens in mapping.key)
+    lines = [
+        *refuse_nulls(mapping),
+        *refuse_read_only(mapping, "update"),
+        f"    IF {key_changed} THEN",
+        *(f"    {line}" for line in _require_new_key(mapping)),
+        "    END IF;",
+        f"    wanted := {_place(mapping, NEW)};",
+        f"    stays := wanted = {_place(mapping, OLD)};",
+    ]
+    for branch in _branches(mapping):
+        moved = _insert_where_wanted(mapping, branch)
+        lines += [
+            *_lock(branch, "FOR UPDATE"),
+            "    IF FOUND THEN",
+            *_leave_if_changed(mapping, branch),
+            f"        IF stays OR wanted = {branch.number} THEN",
+            f"            UPDATE {branch.table.sql} AS t SET",
+            f"        {assignments_of_update(branch.mapping)}",
+            f"            WHERE {same_target_row(mapping, OLD)}{_returning(branch)};",
+            "            RETURN NEW;",
+            "        END IF;",
+            f"        DELETE FROM {branch.table.sql} AS t WHERE {same_target_row(mapping, OLD)};",
+            *(f"    {line}" for line in moved),
+            "        RETURN NEW;",
+            "    END IF;",
+        ]
+    return _function(mapping, [*lines, "    RETURN NULL;"])
+
+
+def delete_body(mapping: Mapping) -> str:
+    """Return the body for DELETE: from the table that has the row."""
+    lines = []
+    for branch in _branches(mapping):
+        lines += [
+            *_lock(branch, "FOR UPDATE"),
+            "    IF FOUND THEN",
+            *_leave_if_changed(mapping, branch),
+            f"        DELETE FROM {branch.table.sql} AS t WHERE {same_target_row(mapping, OLD)};",
+            "        RETURN OLD;",
+            "    END IF;",
+        ]
+    return _function(mapping, [*lines, "    RETURN NULL;"])
+
+
+def _function(mapping: Mapping, lines: list[str]) -> str:
+    declared = [
+        f"    {branch.row.name} {branch.table.sql}%ROWTYPE;" for branch in _branches(mapping)
+    ]
+    return "\n".join(
+        ["DECLARE", *declared, "    wanted integer;", "    stays boolean;", "BEGIN", *lines, "END"]
+    )
+
+
+def _branches(mapping: Mapping) -> list[_Branch]:
+    """Return the tables in the order in which they are looked through, the target last."""
+    tables = [*(choice.table for choice in mapping.choices), mapping.target]
+    return [
+        _Branch(
+            number,
+            replace(mapping, target=table, choices=(), remainder=None),
+            Row(f"t{number}", is_record=True),
+        )
+        for number, table in enumerate(tables, start=1)
+    ]
+
+
+def _conditions(mapping: Mapping) -> list[Choice]:
+    rest = [] if mapping.remainder is None else [Choice(mapping.target, mapping.remainder)]
+    return [*mapping.choices, *rest]
+
+
+def _place(mapping: Mapping, row: Row) -> str:
+    """Return SQL for the number of the table that takes a legacy row; NULL when none does."""
+    whens = " ".join(
+        f"WHEN {row.evaluate(choice.when)} THEN {number}"
+        for number, choice in enumerate(_conditions(mapping), start=1)
+    )
+    rest = f" ELSE {len(mapping.choices) + 1}" if mapping.remainder is None else ""
+    return f"CASE {whens}{rest} END"
+
+
+def _insert_where_wanted(mapping: Mapping, origin: _Branch | None) -> list[str]:
+    """Return the INSERT of NEW into the table that is due.
+
+    :param origin: the table that the row comes from, whose other columns go with it
+    """
+    lines, keyword = [], "IF"
+    for branch in _branches(mapping):
+        if origin is not None and branch.number == origin.number:
+            continue
+        columns, values = columns_and_values(_written(branch, origin))
+        lines += [
+            f"    {keyword} wanted = {branch.number} THEN",
+            f"        INSERT INTO {branch.table.sql} AS t ({columns})",
+            f"        VALUES ({values}){_returning(branch)};",
+        ]
+        keyword = "ELSIF"
+    legacy = mapping.legacy
+    return [
+        *lines,
+        "    ELSE",
+        "        RAISE EXCEPTION USING ERRCODE = 'check_violation',",
+        f"            MESSAGE = {literal(f'no table of {mapping.name} takes this row')},",
+        "            DETAIL = pg_catalog.format('Failing row contains %s.', NEW),",
+        "            HINT = 'Correct the row, or give the mapping a remainder.',",
+        f"            SCHEMA = {literal(legacy.schema)}, TABLE = {literal(legacy.name)};",
+        "    END IF;",
+    ]
+
+
+def _written(branch: _Branch, origin: _Branch | None) -> dict[str, str]:
+    new = branch.mapping.writes(NEW)
+    if origin is None:
+        return new
+    kept = {
+        column.name: origin.row.column(column.name)
+        for column in branch.table.columns
+        if column.generated is None
+        and (there := origin.table.column(column.name)) is not None
+        and there.type == column.type
+    }
+    changed = {
+        name: f"CASE WHEN {lens.changed(NEW, OLD)} THEN {value} ELSE {origin.row.column(name)} END"
+        for lens in branch.mapping.lenses
+        for name, value in lens.write(NEW, current=origin.row).items()
+    }
+    return new | kept | changed
+
+
+def _require_new_key(mapping: Mapping) -> list[str]:
+    """Return the check that no table has the key of NEW, reported as the legacy table would."""
+    legacy = mapping.legacy
+    names = legacy.row_key
+    values = ", ".join(NEW.column(name) for name in names)
+    constraint = next(c.name for c in legacy.constraints if c.identifies and c.columns == names)
+    message = f'duplicate key value violates unique constraint "{constraint}"'
+    key = f"ROW({values})::text"
+    return [
+        "    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended("
+        f"{literal(mapping.name)} || {key}, 0));",
+        f"    IF EXISTS (SELECT FROM {source(mapping)} WHERE {same_target_row(mapping, NEW)}) THEN",
+        "        RAISE EXCEPTION USING ERRCODE = 'unique_violation',",
+        f"            MESSAGE = {literal(message)},",
+        f"            DETAIL = pg_catalog.format({literal(_detail(names))}, {values}),",
+        f"            CONSTRAINT = {literal(constraint)},",
+        f"            SCHEMA = {literal(legacy.schema)}, TABLE = {literal(legacy.name)};",
+        "    END IF;",
+    ]
+
+
+def _detail(names: tuple[str, ...]) -> str:
+    marks = ", ".join("%s" for _ in names)
+    return f"Key ({', '.join(names).replace('%', '%%')})=({marks}) already exists."
+
+
+def _lock(branch: _Branch, strength: str) -> list[str]:
+    name = branch.row.name
+    return [
+        f"    SELECT t.* INTO {name} FROM {branch.table.sql} AS t",
+        f"    WHERE {same_target_row(branch.mapping, OLD)} {strength};",
+    ]
+
+
+def _leave_if_changed(mapping: Mapping, branch: _Branch) -> list[str]:
+    """Return what ends the function when the row is no more what the client's statement saw."""
+    reads = ", ".join(branch.mapping.reads(branch.row).values())
+    same = same_target_row(branch.mapping, OLD)
+    return [
+        f"        IF NOT (ROW({reads})::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN",
+        f"            IF EXISTS (SELECT FROM {branch.table.sql} AS t WHERE {same}",
+        "                       AND compat.is_own_change(t.xmin)) THEN",
+        "                RETURN NULL;",
+        "            END IF;",
+        *could_not_serialize(mapping, 12),
+        "        END IF;",
+    ]
+
+
+def _returning(branch: _Branch) -> str:
+    lenses = [
+        lens
+        for lens in branch.mapping.lenses
+        if branch.table.triggers or not lens.reads_back_exactly
+    ]
+    if not lenses:
+        return ""
+    reads = ", ".join(lens.read(Row("t")) for lens in lenses)
+    into = ", ".join(NEW.column(lens.legacy.name) for lens in lenses)
+    return f"\n            RETURNING {reads}\n            INTO {into}"

@@ -1,0 +1,25 @@
+"""The rules that a mapping may hold; the JSON field `rule` says which one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import rebuild_dataclass
+
+from compat.rules.casts import Cast, Column
+from compat.rules.chain import Chain
+from compat.rules.constant import Constant
+from compat.rules.epoch import Epoch
+from compat.rules.expression import Expression
+from compat.rules.flag import Flag
+from compat.rules.lookup import Lookup
+from compat.rules.value_map import ValueMap
+
+AnyRule = Annotated[
+    Column | Cast | ValueMap | Epoch | Flag | Lookup | Constant | Expression | Chain,
+    Field(discriminator="rule"),
+]
+
+# A chain holds rules itself, which could not be named before.
+rebuild_dataclass(Chain, force=True, _types_namespace={"AnyRule": AnyRule})

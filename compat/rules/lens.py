@@ -1,0 +1,114 @@
+"""A rule bound to the columns that it connects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compat import sqltypes
+from compat.rules.any_rule import AnyRule
+from compat.rules.core import Converting, Ends, Row
+from compat.rules.expression import Expression
+from compat.tables import Column
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A rule bound to the columns it connects: what compilation works with.
+
+    :param part: the row of the part of the target that it reads and writes, None for the target
+    :param among_others: whether compiled queries reach other tables beside that row
+    """
+
+    rule: AnyRule
+    ends: Ends
+    part: Row | None = None
+    among_others: bool = False
+
+    @property
+    def legacy(self) -> Column:
+        """The legacy column."""
+        return self.ends.legacy
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target columns that writing sets, the main one first."""
+        return self.rule.targets
+
+    def read(self, target: Row) -> str:
+        """Return SQL of exactly the legacy type and collation over a target row.
+
+        A part is read by its own alias, beside that row.
+        """
+        sql = self.rule.read(self._place(target), self.ends)
+        return f"({sql}) COLLATE {self._collation}" if self._collation else sql
+
+    @property
+    def _collation(self) -> str | None:
+        """The collation that the read expression must be given, None when it has it already."""
+        sources = {self.ends.target(name).collation for name in self.rule.reads}
+        wanted = self.legacy.collation
+        if sources <= {wanted} and (self.rule.reads or wanted is None):
+            return None
+        if wanted is None and not sqltypes.parse(self.legacy.type).is_character:
+            return None
+        return wanted or 'pg_catalog."default"'
+
+    def write(self, legacy: Row, current: Row | None = None) -> dict[str, str]:
+        """Return SQL for each target column over a legacy row."""
+        current = None if current is None else self._place(current)
+        return self.rule.write(legacy, self.ends, current)
+
+    def _place(self, target: Row) -> Row:
+        if self.part is not None:
+            return self.part
+        # Bare names in a user's expression would be ambiguous among several tables.
+        return replace(target, is_record=True) if self.among_others else target
+
+    def changed(self, before: Row, after: Row) -> str:
+        """Return SQL that is true when the legacy value differs between two legacy rows."""
+        name = self.legacy.name
+        return sqltypes.differs(
+            before.column(name), after.column(name), self.legacy.type, self.legacy.collation
+        )
+
+    @property
+    def loss(self) -> str | None:
+        """Why the rule may lose something and does not keep it, or None."""
+        keeps = isinstance(self.rule, Converting) and self.rule.keep is not None
+        return None if keeps else self.rule.loss(self.ends)
+
+    def lost(self, legacy: Row) -> str | None:
+        """Return a predicate for legacy rows that would lose something, or None."""
+        return self.rule.lost(legacy, self.ends)
+
+    @property
+    def refuses_null(self) -> bool:
+        """True when the legacy column takes a NULL that the target does not."""
+        may_be_null = self.legacy.nullable and not self.rule.absorbs_null()
+        return may_be_null and any(not self.ends.target(n).nullable for n in self.targets[:1])
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What the legacy table takes and the target cannot hold: a write of it is an error."""
+        found = ["NULL"] if self.refuses_null else []
+        if (values := self.rule.refuses(self.ends)) is not None:
+            found.append(values)
+        return tuple(found)
+
+    def refused(self, legacy: Row) -> str | None:
+        """Return a predicate for legacy rows that cannot be written, or None."""
+        predicate = self.rule.refused(legacy, self.ends)
+        if self.refuses_null:
+            is_null = f"{legacy.column(self.legacy.name)} IS NULL"
+            return is_null if predicate is None else f"({predicate} OR {is_null})"
+        return predicate
+
+    @property
+    def converts(self) -> bool:
+        """True unless the rule is a plain rename."""
+        return self.rule.rule != "column"
+
+    @property
+    def reads_back_exactly(self) -> bool:
+        """True when reading after a write must give what was written (no loss, not read-only)."""
+        return self.loss is None and not isinstance(self.rule, Expression)
