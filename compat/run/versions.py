@@ -1,0 +1,103 @@
+"""The versions beneath a migration: whose views read its legacy table, or read through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compat import state
+from compat.compile.versions import Older
+from compat.compose import compose, compose_all
+from compat.connection import Connection
+from compat.errors import MappingError, StateError
+from compat.mapping import Mapping
+from compat.state import BEFORE_CUTOVER, Stored
+
+
+def beneath(conn: Connection, mapping: Mapping) -> tuple[Older, ...]:
+    """Return the versions whose views are made anew when a migration is cut over or rolled back.
+
+    :param mapping: as the database holds it, composed with what it reads through
+    :raises MappingError: one of them cannot be composed with it
+    """
+    return tuple(
+        _older(path, mapping, item.phase == "published") for item, path in _paths(conn, mapping)
+    )
+
+
+def require_composable(conn: Connection, mapping: Mapping) -> None:
+    """Look, before anything is made, whether older versions could be put beneath a migration.
+
+    :raises StateError: one of them could not, says why
+    """
+    for stored in _leading_to(state.load_all(conn), mapping):
+        if stored.phase == "contracted":
+            continue
+        try:
+            compose(stored.mapping, mapping)
+        except MappingError as error:
+            raise StateError(
+                f"{stored.mapping.legacy.title}, which {stored.mapping.name!r} maps to "
+                f"{mapping.legacy.title}, could not go on: {error.message}",
+                f"contract {stored.mapping.name!r} first, or change this mapping",
+            ) from None
+
+
+def objections(conn: Connection, mapping: Mapping) -> Iterator[tuple[str, str, str]]:
+    """Yield why a cutover must wait for older versions: the name of one, what is wrong, the fix."""
+    for stored in _leading_to(state.load_all(conn), mapping):
+        name = stored.mapping.name
+        if stored.phase in BEFORE_CUTOVER:
+            yield (
+                name,
+                f"writes to {mapping.legacy.title}, and is only {stored.phase}",
+                f"cut over {name} first (`compat status {name}`), or unexpand it",
+            )
+    for item, path in _paths(conn, mapping):
+        try:
+            _older(path, mapping)
+        except MappingError as error:
+            name = item.stated.name
+            yield name, error.message, f"contract {name} first, or change this mapping"
+
+
+def other_forms(conn: Connection, mapping: Mapping) -> Iterator[tuple[str, str]]:
+    """Yield the older versions whose views change their form at the cutover, and how."""
+    for item in beneath(conn, mapping):
+        was, becomes = item.directly.chosen_form, item.composed.chosen_form
+        if was != becomes:
+            why = "; ".join(item.composed.reasons_against_updatable)
+            yield item.directly.name, f"its view is {was} and becomes {becomes}: {why}"
+
+
+def _older(path: tuple[Mapping, ...], mapping: Mapping, is_published: bool = False) -> Older:
+    directly = compose_all(path)
+    return Older(directly, compose(directly, mapping), is_published)
+
+
+def _paths(conn: Connection, mapping: Mapping) -> list[tuple[Stored, tuple[Mapping, ...]]]:
+    """Return each version with a view beneath a migration, and the mappings that lead there."""
+    stored = {item.mapping.name: item for item in state.load_all(conn)}
+    last = {
+        item.stated.name
+        for item in _leading_to(tuple(stored.values()), mapping)
+        if item.phase not in BEFORE_CUTOVER
+    }
+    paths = []
+    for item in stored.values():
+        names = (item.stated.name, *item.mapping.through)
+        end = next((n for n, name in enumerate(names) if name in last), None)
+        if item.phase in ("cutover", "published") and end is not None:
+            paths.append((item, tuple(stored[name].stated for name in names[: end + 1])))
+    return paths
+
+
+def _leading_to(stored: tuple[Stored, ...], mapping: Mapping) -> list[Stored]:
+    """Return the migrations whose target is the legacy table of another one."""
+    place = (mapping.legacy.schema, mapping.legacy.name)
+    return [
+        item
+        for item in stored
+        if item.stated.name != mapping.name
+        and place in [(table.schema, table.name) for table in item.stated.tables]
+        and (item.mapping.through[:1] or (mapping.name,)) == (mapping.name,)
+    ]
