@@ -6,6 +6,9 @@ The UPDATE and DELETE here re-check that the row still is what the client's stat
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from compat.compile import errors
 from compat.compile.functions import (
     TARGET,
     assignments_of_update,
@@ -14,19 +17,43 @@ from compat.compile.functions import (
 )
 from compat.mapping import Mapping
 from compat.names import literal
-from compat.rules import NEW, OLD, Constant, Expression
+from compat.rules import NEW, OLD, Expression, Lens
 
 
 def _insert_body(mapping: Mapping) -> str:
+    """Return the body that writes a row; a second time only when the first look was not enough."""
     columns, values = columns_and_values(mapping.writes(NEW))
+    returning = _returning(mapping)
+    statement = [
+        f"    INSERT INTO {mapping.target.sql} AS t ({columns})",
+        f"    VALUES ({values})",
+    ]
+    at_first = [*statement[:-1], f"{statement[-1]}{errors.on_conflict(mapping)}{returning};"]
+    if errors.on_conflict(mapping):
+        at_first.append("    doubtful := NOT FOUND;")
+    again = [*statement[:-1], f"{statement[-1]}{returning};"]
     return "\n".join(
         [
+            "DECLARE",
+            "    doubtful boolean := false;",
+            # RETURNING … INTO NEW sets it to NULL when there is no row.
+            *["    given CONSTANT record := NEW;"] * bool(returning),
             "BEGIN",
-            *refuse_nulls(mapping),
+            *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
-            f"    INSERT INTO {mapping.target.sql} AS t ({columns})",
-            f"    VALUES ({values}){_returning(mapping)};",
-            "    RETURN NEW;",
+            *errors.refuse_checks(mapping),
+            *errors.doubts(mapping),
+            "    IF NOT doubtful THEN",
+            *at_first,
+            "    END IF;",
+            "    IF doubtful THEN",
+            *["    NEW := given;"] * bool(returning),
+            *errors.translated(mapping, again, NEW),
+            "    END IF;",
+            "    IF FOUND THEN",
+            "        RETURN NEW;",
+            "    END IF;",
+            "    RETURN NULL;",  # a trigger of the target's own has left it out
             "END",
         ]
     )
@@ -36,8 +63,9 @@ def _update_body(mapping: Mapping) -> str:
     return "\n".join(
         [
             "BEGIN",
-            *refuse_nulls(mapping),
+            *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "update"),
+            *errors.refuse_checks(mapping),
             *_updates(mapping),
             "    IF FOUND THEN",
             "        RETURN NEW;",
@@ -49,40 +77,53 @@ def _update_body(mapping: Mapping) -> str:
 
 
 def _updates(mapping: Mapping) -> list[str]:
-    """Return the UPDATE of the target row; a short one where nothing converted has changed.
+    """Return the UPDATE of the target row, as short as what has changed allows.
 
     Most updates change plainly renamed columns only (`SET qty = …`); deciding once for the row is
-    cheaper than once for each converted column.
+    cheaper than once for each converted column. What keys compare with other rows may be refused,
+    so that is written where errors are translated, and not at all elsewhere.
     """
-    converting = [lens for lens in mapping.lenses if lens.converts and lens.targets]
-    if not converting or not any(not lens.converts for lens in mapping.lenses):
-        return _update(mapping, converted=True)
-    changed = "\n    OR ".join(lens.changed(NEW, OLD) for lens in converting)
-    return [
-        f"    IF {changed} THEN",
-        *_update(mapping, converted=True),
-        "    ELSE",
-        *_update(mapping, converted=False),
-        "    END IF;",
+    keys = errors.key_lenses(mapping)
+    others = [lens for lens in mapping.lenses if lens.targets and lens not in keys]
+    converting = [lens for lens in others if lens.converts]
+    renamed = [lens for lens in others if not lens.converts]
+    lines = [
+        f"    IF {_changed(keys)} THEN",
+        *errors.translated(mapping, _update(mapping, mapping.lenses), NEW),
     ]
+    if converting and renamed:
+        lines += [f"    ELSIF {_changed(converting)} THEN", *_update(mapping, others)]
+        others = renamed
+    return [*lines, "    ELSE", *_update(mapping, others or keys), "    END IF;"]
 
 
-def _update(mapping: Mapping, *, converted: bool) -> list[str]:
+def _changed(lenses: Iterable[Lens]) -> str:
+    return "\n    OR ".join(lens.changed(NEW, OLD) for lens in lenses)
+
+
+def _update(mapping: Mapping, lenses: Sequence[Lens]) -> list[str]:
     return [
         f"    UPDATE {mapping.target.sql} AS t SET",
-        f"        {assignments_of_update(mapping, converted=converted)}",
+        f"        {assignments_of_update(mapping, lenses)}",
         f"    WHERE {same_target_row(mapping, OLD)}",
         f"      AND {_guard(mapping)}{_returning(mapping)};",
     ]
 
 
 def _delete_body(mapping: Mapping) -> str:
+    delete = [
+        f"    DELETE FROM {mapping.target.sql} AS t",
+        f"    WHERE {same_target_row(mapping, OLD)}",
+        f"      AND {_guard(mapping)};",
+    ]
     return "\n".join(
         [
             "BEGIN",
-            f"    DELETE FROM {mapping.target.sql} AS t",
-            f"    WHERE {same_target_row(mapping, OLD)}",
-            f"      AND {_guard(mapping)};",
+            f"    IF {errors.is_referenced(mapping, OLD)} THEN",
+            *errors.translated(mapping, delete, OLD),
+            "    ELSE",
+            *delete,
+            "    END IF;",
             "    IF FOUND THEN",
             "        RETURN OLD;",
             "    END IF;",
@@ -126,10 +167,11 @@ def could_not_serialize(mapping: Mapping, indentation: int) -> list[str]:
     """Return the error that tells a client to try again."""
     legacy, pad = mapping.legacy, " " * indentation
     message = f'could not serialize access to "{legacy.name}" due to concurrent update'
+    hint = "The row was changed after the statement read it; retry the transaction."
     return [
         f"{pad}RAISE EXCEPTION USING ERRCODE = 'serialization_failure',",
         f"{pad}    MESSAGE = {literal(message)},",
-        f"{pad}    HINT = 'The row was changed after the statement read it; retry the transaction.',",
+        f"{pad}    HINT = {literal(hint)},",
         f"{pad}    SCHEMA = {literal(legacy.schema)}, TABLE = {literal(legacy.name)};",
     ]
 
@@ -150,31 +192,8 @@ def _returning(mapping: Mapping) -> str:
     return f"\n    RETURNING {reads}\n    INTO {into}"
 
 
-def refuse_nulls(mapping: Mapping) -> list[str]:
-    """Return the check of the legacy NOT NULL columns, reported as the table reported it."""
-    required = [
-        lens.legacy.name
-        for lens in mapping.lenses
-        if not lens.legacy.nullable and not isinstance(lens.rule, Constant | Expression)
-    ]
-    if not required:
-        return []
-    columns = ", ".join(NEW.column(name) for name in required)
-    which = " ".join(f"WHEN {NEW.column(name)} IS NULL THEN {literal(name)}" for name in required)
-    relation = literal(mapping.legacy.name)
-    return [
-        f"    IF pg_catalog.num_nulls({columns}) > 0 THEN",
-        "        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',",
-        '            MESSAGE = pg_catalog.format(\'null value in column "%s" of relation "%s" \'',
-        "                'violates not-null constraint',",
-        f"                CASE {which} END, {relation}),",
-        f"            COLUMN = CASE {which} END,",
-        f"            SCHEMA = {literal(mapping.legacy.schema)}, TABLE = {relation};",
-        "    END IF;",
-    ]
-
-
 def refuse_read_only(mapping: Mapping, operation: str) -> list[str]:
+    """Return the check that nothing is given for columns that are read only, as if GENERATED."""
     lines = []
     for lens in mapping.lenses:
         if not (isinstance(lens.rule, Expression) and lens.rule.is_read_only):

@@ -1,0 +1,246 @@
+"""Errors as the legacy table would have raised them: its constraints, its columns, its values.
+
+What a row shows by itself is refused beforehand. Of other rows, a look tells whether all is well;
+an exception block, which costs a subtransaction, is entered only where the look leaves a doubt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from compat import constraints
+from compat.constraints import Blame
+from compat.mapping import Mapping
+from compat.names import ident, literal, regclass
+from compat.rules import NEW, Constant, Expression, Lens, Lookup, Row
+from compat.tables import Constraint, Table
+
+_OTHER = Row("other")
+_REFERENCED = "referenced"
+
+
+def refuse_nulls(mapping: Mapping) -> list[str]:
+    """Return the check of the legacy NOT NULL columns."""
+    required = [
+        lens.legacy.name
+        for lens in mapping.lenses
+        if not lens.legacy.nullable and not isinstance(lens.rule, Constant | Expression)
+    ]
+    if not required:
+        return []
+    columns = ", ".join(NEW.column(name) for name in required)
+    names = ", ".join(map(literal, required))
+    return [
+        f"    IF pg_catalog.num_nulls({columns}) > 0 THEN",
+        f"        PERFORM compat.refuse_null(NEW, {_legacy(mapping)}, {names});",
+        "    END IF;",
+    ]
+
+
+def refuse_checks(mapping: Mapping) -> list[str]:
+    """Return the CHECKs of the legacy table over NEW.
+
+    A variable stands for each column that they name: as expressions over variables they cost a
+    tenth of what a query costs that selects them from NEW.
+    """
+    # The copy of some shapes goes through the view, and rows of before may break what is NOT VALID.
+    checks = [
+        check
+        for check in constraints.checks(mapping.legacy)
+        if check.is_valid or not mapping.syncs_through_view
+    ]
+    tests = [
+        line
+        for check in checks
+        for line in (
+            f"IF NOT {_condition(check)} THEN",
+            f"    PERFORM compat.refuse_check(NEW, {_legacy(mapping)}, {literal(check.name)});",
+            "END IF;",
+        )
+    ]
+    variables = _variables(mapping.legacy, checks)
+    if variables:
+        tests = ["DECLARE", *_indented(variables), "BEGIN", *_indented(tests), "END;"]
+    return _indented(tests)
+
+
+def on_conflict(mapping: Mapping) -> str:
+    """Return the clause that lets an INSERT into the target leave out a row instead of failing.
+
+    Nothing where the target has a deferrable key, which PostgreSQL refuses there, or BEFORE
+    triggers, which would fire again when the row is tried a second time.
+    """
+    if mapping.target.triggers or any(map(constraints.is_deferred, _exclusive(mapping.target))):
+        return ""
+    return "\n    ON CONFLICT DO NOTHING"
+
+
+def doubts(mapping: Mapping) -> list[str]:
+    """Return the look that sets `doubtful` when other rows, or none, may refuse NEW.
+
+    A table that has been renamed or dropped since, or may not be read, is not looked at.
+    """
+    looks = list(_looks(mapping))
+    if not looks:
+        return []
+    relations = dict.fromkeys(relation for relation, _ in looks if relation != mapping.target.sql)
+    found = "\n        OR ".join(condition for _, condition in looks)
+    lines = [f"    doubtful := {found};"]
+    if relations:
+        readable = "\n    AND ".join(
+            f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(name)}), 'SELECT')"
+            for name in relations
+        )
+        lines = [f"    IF {readable} THEN", *_indented(lines), "    END IF;"]
+    return lines
+
+
+def define_references(mapping: Mapping) -> str:
+    """Return the statement that makes the function `is_referenced` calls, unless it is there."""
+    legacy = mapping.legacy
+    return (
+        f"SELECT compat.define_references({literal(mapping.function(_REFERENCED))}, "
+        f"{literal(mapping.name)}, {regclass(legacy.schema, legacy.name)})"
+    )
+
+
+def drop_references(mapping: Mapping) -> str:
+    """Return the statement that drops that function."""
+    return f"DROP FUNCTION IF EXISTS {mapping.function(_REFERENCED)}(anyelement)"
+
+
+def is_referenced(mapping: Mapping, row: Row) -> str:
+    """Return the condition that rows of other tables refer to a legacy row."""
+    return f"{mapping.function(_REFERENCED)}({row.name})"
+
+
+def key_lenses(mapping: Mapping) -> tuple[Lens, ...]:
+    """Return the lenses of what other rows are compared with, by keys of either table."""
+    names = set(mapping.legacy.row_key)
+    for item in constraints.keys(mapping.legacy):
+        names |= set(item.columns)
+    for item in constraints.keys(mapping.target):
+        names |= {
+            lens.legacy.name for lens in mapping.lenses if set(lens.targets) & set(item.columns)
+        }
+    return tuple(lens for lens in mapping.lenses if lens.legacy.name in names and lens.targets)
+
+
+def translated(mapping: Mapping, statement: Iterable[str], row: Row) -> list[str]:
+    """Return a statement inside a block that raises its errors as the legacy table would.
+
+    :param row: the legacy row that errors speak of
+    """
+    legacy, target = mapping.legacy, mapping.target
+    names = {
+        "legacy": [legacy.schema, legacy.name],
+        "target": [target.schema, target.name],
+        "retired": mapping.retired_name,
+        "of_legacy": _listed(constraints.blame_of_legacy(mapping)),
+        "of_target": _listed(constraints.blame_of_target(mapping)),
+        "columns": {n: lens.legacy.name for lens in mapping.lenses for n in lens.targets},
+    }
+    document = literal(json.dumps(names, ensure_ascii=False, sort_keys=True))
+    return [
+        "    BEGIN",
+        *statement,
+        "    EXCEPTION WHEN integrity_constraint_violation THEN",
+        "        DECLARE",
+        "            message text; detail text; schema_name text; table_name text;",
+        "            column_name text; constraint_name text;",
+        "        BEGIN",
+        "            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,",
+        "                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,",
+        "                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;",
+        f"            PERFORM compat.raise_as_legacy({row.name}, {document}, SQLSTATE, message,",
+        "                detail, schema_name, table_name, column_name, constraint_name);",
+        "            RAISE;",
+        "        END;",
+        "    END;",
+    ]
+
+
+def _looks(mapping: Mapping) -> Iterator[tuple[str, str]]:
+    """Yield a relation, and the condition that a row is there that should not be, or none is."""
+    written = mapping.writes(NEW)
+    looked_up = {
+        n for lens in mapping.lenses if isinstance(lens.rule, Lookup) for n in lens.targets
+    }
+    for item in constraints.keys(mapping.target):
+        if not written.keys() >= set(item.columns) or looked_up & set(item.columns):
+            continue  # a lookup has found the parent
+        values = {name: written[name] for name in item.columns}
+        if item.kind == "foreign_key":
+            yield from _parent_missing(item, values)
+        elif not on_conflict(mapping) and item.kind in ("primary_key", "unique"):
+            yield mapping.target.sql, f"EXISTS ({_rows(mapping.target.sql, values)})"
+    for item in constraints.unmatched(mapping):
+        values = {name: NEW.column(name) for name in item.columns}
+        if item.kind == "foreign_key":
+            yield from _parent_missing(item, values)
+        elif item.kind == "unique":
+            yield mapping.retired, f"EXISTS ({_rows(mapping.retired, values)})"
+
+
+def _parent_missing(item: Constraint, values: dict[str, str]) -> Iterator[tuple[str, str]]:
+    parent = constraints.parent(item)
+    if parent is None or constraints.is_deferred(item):
+        return
+    wanted = dict(zip(parent.columns, values.values(), strict=True))
+    given = ", ".join(values.values())
+    missing = f"pg_catalog.num_nulls({given}) = 0 AND NOT EXISTS ({_rows(parent.sql, wanted)})"
+    if parent.match_full and len(values) > 1:
+        missing += f" OR pg_catalog.num_nulls({given}) BETWEEN 1 AND {len(values) - 1}"
+    yield parent.sql, missing
+
+
+def _rows(relation: str, values: dict[str, str]) -> str:
+    condition = " AND ".join(f"{_OTHER.column(name)} = {value}" for name, value in values.items())
+    return f"SELECT FROM {relation} AS {_OTHER.name} WHERE {condition}"
+
+
+def _exclusive(table: Table) -> list[Constraint]:
+    return [item for item in constraints.keys(table) if item.kind != "foreign_key"]
+
+
+def _condition(check: constraints.Check) -> str:
+    if _SHADOWED & set(check.columns):
+        return NEW.evaluate(check.expression)
+    return f"({check.expression})"
+
+
+_SHADOWED = frozenset({"new", "old"})
+"""Columns of these names would hide the rows that triggers are given."""
+
+
+def _variables(table: Table, checks: Iterable[constraints.Check]) -> list[str]:
+    named = {n for check in checks if not _SHADOWED & set(check.columns) for n in check.columns}
+    variables = []
+    for column in table.columns:
+        if column.name in named:
+            collation = "" if column.collation is None else f" COLLATE {column.collation}"
+            name = ident(column.name)
+            variables.append(f"{name} {column.type}{collation} := {NEW.column(column.name)};")
+    return variables
+
+
+def _legacy(mapping: Mapping) -> str:
+    return f"{literal(mapping.legacy.schema)}, {literal(mapping.legacy.name)}"
+
+
+def _listed(blames: dict[str, Blame]) -> dict[str, dict[str, object]]:
+    return {
+        name: {
+            "name": blame.constraint,
+            "columns": blame.columns,
+            "parent": blame.parent,
+            "same_values": blame.same_values,
+        }
+        for name, blame in blames.items()
+    }
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    # Line by line, not with textwrap: a literal may contain line breaks.
+    return [f"    {line}" for line in lines]

@@ -1,0 +1,253 @@
+-- What a row of a view holds, as errors print it. `shown` tells which columns the caller may see: an
+-- error tells nothing that a SELECT would not. The caller is the session's role: of what is called by
+-- a function with rights of its own, less may be shown than the table would. Where policies hide rows
+-- (the view is a security barrier), nothing is shown, as PostgreSQL does.
+CREATE OR REPLACE FUNCTION compat.texts_of(
+    given anyelement, OUT names text[], OUT texts text[], OUT shown boolean[])
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation CONSTANT oid := (SELECT typrelid FROM pg_type WHERE oid = pg_typeof(given));
+    caller CONSTANT text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
+    has_policies CONSTANT boolean := EXISTS (
+        SELECT FROM pg_class WHERE oid = relation AND 'security_barrier=true' = ANY (reloptions));
+    printed text;
+BEGIN
+    SELECT array_agg(attname ORDER BY attnum),
+           array_agg(NOT has_policies AND has_column_privilege(caller, relation, attnum, 'SELECT')
+                     ORDER BY attnum),
+           string_agg(format('CASE WHEN ($1).%1$I IS NOT DISTINCT FROM NULL THEN ''null'' '
+                             'ELSE format(''%%s'', ($1).%1$I) END', attname), ', ' ORDER BY attnum)
+    INTO names, shown, printed
+    FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped;
+    EXECUTE format('SELECT ARRAY[%s]', printed) INTO texts USING given;
+END $$;
+
+---
+-- "Failing row contains ...", as PostgreSQL words it, values cut at 64 bytes; NULL if nothing may be seen.
+CREATE OR REPLACE FUNCTION compat.failing_row(given anyelement)
+RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT CASE WHEN bool_or(seen) THEN 'Failing row contains '
+       || CASE WHEN bool_and(seen) THEN '' ELSE format('(%s) = ', string_agg(name, ', ' ORDER BY n)
+                                                       FILTER (WHERE seen)) END
+       || format('(%s).', string_agg(CASE WHEN octet_length(value) <= 64 THEN value ELSE
+              (SELECT left(value, max(i)) || '...' FROM generate_series(16, 64) i
+               WHERE octet_length(left(value, i)) <= 64) END, ', ' ORDER BY n) FILTER (WHERE seen)) END
+FROM compat.texts_of(given) AS t,
+     unnest(t.names, t.texts, t.shown) WITH ORDINALITY AS u(name, value, seen, n)
+$$;
+
+---
+-- "Key (a, b)=(1, 2)" of some columns of a row, or just "Key" where they may not be seen.
+CREATE OR REPLACE FUNCTION compat.key_of(given anyelement, columns text[], quoted boolean)
+RETURNS text LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT CASE WHEN count(*) = cardinality(columns) AND bool_and(t.shown[p]) THEN
+           format('Key (%s)=(%s)', string_agg(CASE WHEN quoted THEN quote_ident(c) ELSE c END, ', ' ORDER BY n),
+                  string_agg(t.texts[p], ', ' ORDER BY n))
+       ELSE 'Key' END
+FROM compat.texts_of(given) AS t, unnest(columns) WITH ORDINALITY AS k(c, n),
+     array_position(t.names, c) AS p
+$$;
+
+---
+-- Raises an error that names a table, and a column or a constraint. Who asks for a field that RAISE
+-- sets to '' could tell it from one that is not there.
+CREATE OR REPLACE FUNCTION compat.raise_of_table(
+    state text, said text, details text, in_schema text, in_table text, in_column text, of_constraint text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF details IS NULL AND in_column IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said,
+            SCHEMA = in_schema, TABLE = in_table, CONSTRAINT = of_constraint;
+    ELSIF details IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said,
+            SCHEMA = in_schema, TABLE = in_table, COLUMN = in_column;
+    ELSIF in_column IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said, DETAIL = details,
+            SCHEMA = in_schema, TABLE = in_table, CONSTRAINT = of_constraint;
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said, DETAIL = details,
+            SCHEMA = in_schema, TABLE = in_table, COLUMN = in_column;
+    END IF;
+END $$;
+
+---
+-- Raises what a table raises for the first of some columns that is NULL in a row.
+CREATE OR REPLACE FUNCTION compat.refuse_null(
+    given anyelement, in_schema text, in_table text, VARIADIC required text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lacking text;
+    c text;
+BEGIN
+    FOREACH c IN ARRAY required LOOP
+        EXECUTE format('SELECT %L WHERE ($1).%I IS NOT DISTINCT FROM NULL', c, c) INTO lacking USING given;
+        EXIT WHEN lacking IS NOT NULL;
+    END LOOP;
+    PERFORM compat.raise_of_table('23502',
+        format('null value in column "%s" of relation "%s" violates not-null constraint', lacking, in_table),
+        compat.failing_row(given), in_schema, in_table, lacking, NULL);
+END $$;
+
+---
+-- Raises what a table raises for a row that a CHECK refuses.
+CREATE OR REPLACE FUNCTION compat.refuse_check(given anyelement, in_schema text, in_table text, name text)
+RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT compat.raise_of_table('23514',
+    format('new row for relation "%s" violates check constraint "%s"', in_table, name),
+    compat.failing_row(given), in_schema, in_table, NULL, name)
+$$;
+
+---
+-- Raises for a row that others refer to: the error is of their table, and says the name of this one. A
+-- foreign key of theirs may be a twin, or lead to the retired table.
+CREATE OR REPLACE FUNCTION compat.raise_of_reference(
+    names jsonb, state text, said text, details text, in_schema text, in_table text, of_constraint text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    child CONSTANT regclass := to_regclass(format('%I.%I', in_schema, in_table));
+    parent CONSTANT name := (SELECT r.relname FROM pg_constraint c JOIN pg_class r ON r.oid = c.confrelid
+                             WHERE c.conrelid = child AND c.conname = of_constraint);
+    original CONSTANT text := coalesce((SELECT f.name FROM compat.foreign_key f
+                                        WHERE f.referencing = child AND f.twin_name = of_constraint),
+                                       of_constraint);
+    of_target text;
+    of_legacy text;
+BEGIN
+    IF parent = names #>> '{target,1}' THEN
+        SELECT string_agg(a.attname, ', ' ORDER BY k.n),
+               string_agg(coalesce(names -> 'columns' ->> a.attname, a.attname), ', ' ORDER BY k.n)
+        INTO of_target, of_legacy
+        FROM pg_constraint c, unnest(c.confkey) WITH ORDINALITY k(attnum, n), pg_attribute a
+        WHERE c.conrelid = child AND c.conname = of_constraint
+          AND a.attrelid = c.confrelid AND a.attnum = k.attnum;
+        details := replace(details, format('(%s)=', of_target), format('(%s)=', of_legacy));
+    ELSIF parent IS DISTINCT FROM names ->> 'retired' THEN
+        RETURN;
+    END IF;
+    said := replace(replace(said, format('"%s"', parent), format('"%s"', names #>> '{legacy,1}')),
+                    format('"%s"', of_constraint), format('"%s"', original));
+    PERFORM compat.raise_of_table(state, said, details, in_schema, in_table, NULL, original);
+END $$;
+
+---
+-- Raises an error of the target, or of the retired table, as the legacy table would have; returns when
+-- the error is of another table. `names` (compat.compile.errors) tells how the constraints correspond.
+CREATE OR REPLACE FUNCTION compat.raise_as_legacy(
+    given anyelement, names jsonb, state text, said text, details text,
+    in_schema text, in_table text, in_column text, of_constraint text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    legacy_schema CONSTANT text := names #>> '{legacy,0}';
+    legacy CONSTANT text := names #>> '{legacy,1}';
+    is_target CONSTANT boolean := in_schema = names #>> '{target,0}' AND in_table = names #>> '{target,1}';
+    is_retired CONSTANT boolean := in_schema = legacy_schema AND in_table = names ->> 'retired';
+    known CONSTANT jsonb := CASE WHEN is_retired THEN names -> 'of_legacy' ELSE names -> 'of_target' END -> of_constraint;
+    name CONSTANT text := coalesce(known ->> 'name', of_constraint);
+    columns CONSTANT text[] := ARRAY(SELECT jsonb_array_elements_text(known -> 'columns'));
+    key text;
+BEGIN
+    IF state = '23503' AND said LIKE 'insert or update%' AND (is_target OR is_retired) THEN
+        said := format('insert or update on table "%s" violates foreign key constraint "%s"', legacy, name);
+        IF details NOT LIKE 'MATCH FULL%' AND cardinality(columns) > 0 THEN
+            details := format('%s is not present in table "%s".', compat.key_of(given, columns, false),
+                              known ->> 'parent');
+        END IF;
+    ELSIF state IN ('23503', '23001') THEN
+        -- A row that others refer to: the error speaks of their table, and names this one.
+        PERFORM compat.raise_of_reference(names, state, said, details, in_schema, in_table, of_constraint);
+        RETURN;
+    ELSIF NOT coalesce(is_target OR is_retired, false) THEN
+        RETURN;
+    ELSIF state = '23502' THEN
+        in_column := coalesce(names -> 'columns' ->> in_column, in_column);
+        said := format('null value in column "%s" of relation "%s" violates not-null constraint', in_column, legacy);
+        details := compat.failing_row(given);
+    ELSIF state = '23514' THEN
+        said := format('new row for relation "%s" violates check constraint "%s"', legacy, name);
+        details := compat.failing_row(given);
+    ELSIF state = '23505' THEN
+        said := format('duplicate key value violates unique constraint "%s"', name);
+        IF cardinality(columns) > 0 THEN
+            key := compat.key_of(given, columns, true);
+            details := CASE WHEN key <> 'Key' THEN key || ' already exists.' END;
+        END IF;
+    ELSIF state = '23P01' THEN
+        said := format('conflicting key value violates exclusion constraint "%s"', name);
+        key := compat.key_of(given, columns, true);
+        -- The other row's values stand in the target's error only, where they may be converted.
+        details := CASE WHEN cardinality(columns) = 0 THEN details
+                        WHEN key = 'Key' OR NOT (known ->> 'same_values')::boolean
+                        THEN 'Key conflicts with existing key.'
+                        ELSE regexp_replace(details, '^.*(conflicts with existing key) \(.*?\)=',
+                                            format('%s \1 %s)=', key, substr(split_part(key, ')=(', 1), 5))) END;
+    END IF;
+    PERFORM compat.raise_of_table(state, said, details, legacy_schema, legacy, nullif(in_column, ''), name);
+END $$;
+
+---
+-- The function that tells whether others refer to a row of the view, so that deleting it may fail. It
+-- knows nobody until `watch_references` has looked, which finds it by its comment.
+CREATE OR REPLACE FUNCTION compat.define_references(name text, mapping_name text, legacy regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    signature CONSTANT text := name || '(anyelement)';
+BEGIN
+    IF to_regprocedure(signature) IS NULL THEN
+        EXECUTE format('CREATE FUNCTION %s(given anyelement) RETURNS boolean LANGUAGE plpgsql STABLE '
+                       'AS %L', name, 'BEGIN RETURN false; END');
+        EXECUTE format('COMMENT ON FUNCTION %s IS %L', signature, 'references of ' || mapping_name);
+    END IF;
+    PERFORM compat.own(signature::regprocedure, legacy);
+    -- Its caller has a fixed one, and setting it again is dear.
+    EXECUTE format('ALTER FUNCTION %s RESET search_path', signature);
+END $$;
+
+---
+-- Writes that function anew for the foreign keys that lead to `source`, the retired table; NULL: none.
+-- A table that has been renamed since, or that the owner may not read, is not looked at.
+CREATE OR REPLACE FUNCTION compat.watch_references(mapping_name text, source regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    routine CONSTANT oid := (
+        SELECT oid FROM pg_proc WHERE pronamespace = 'compat'::regnamespace
+        AND obj_description(oid, 'pg_proc') = 'references of ' || mapping_name);
+    looks text;
+BEGIN
+    SELECT string_agg(format(
+        'IF has_table_privilege(to_regclass(%L), ''SELECT'') THEN '
+        'IF EXISTS (SELECT FROM %s AS other WHERE %s) THEN RETURN true; END IF; END IF; ',
+        child, child, condition), '')
+    INTO looks
+    FROM (
+        SELECT format('%I.%I', n.nspname, r.relname) AS child,
+               string_agg(format('given.%I OPERATOR(%I.%s) other.%I', b.attname,
+                                 o.oprnamespace::regnamespace::name, o.oprname, a.attname),
+                          ' AND ' ORDER BY k.n) AS condition
+        FROM pg_constraint c
+        JOIN pg_class r ON r.oid = c.conrelid
+        JOIN pg_namespace n ON n.oid = r.relnamespace
+        CROSS JOIN unnest(c.conkey, c.confkey, c.conpfeqop) WITH ORDINALITY k(mine, its, operator, n)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.mine
+        JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.its
+        JOIN pg_operator o ON o.oid = k.operator
+        WHERE c.contype = 'f' AND c.confrelid = source AND c.conrelid <> source AND c.conparentid = 0
+          AND c.confdeltype IN ('a', 'r') AND NOT c.condeferred
+        GROUP BY c.oid, n.nspname, r.relname
+    ) AS fk;
+    IF routine IS NOT NULL THEN
+        EXECUTE format('CREATE OR REPLACE FUNCTION compat.%I(given anyelement) RETURNS boolean '
+                       'LANGUAGE plpgsql STABLE AS %L',
+                       (SELECT proname FROM pg_proc WHERE oid = routine),
+                       format('BEGIN %sRETURN false; END', looks));
+    END IF;
+END $$;

@@ -1,0 +1,210 @@
+"""Which constraint of the legacy table stands for a constraint of the target, and what they say.
+
+Pure: definitions are read as pg_get_constraintdef() and pg_get_indexdef() print them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from compat.mapping import Mapping
+from compat.names import ident
+from compat.tables import Constraint, Table
+
+_NAME = r'(?:"(?:[^"]|"")+"|[^\s(),."]+)'
+_NAMES = rf"{_NAME}(?:, {_NAME})*"
+_CHECK = re.compile(
+    r"CHECK \((?P<expression>.*)\)(?: NO INHERIT)?(?P<later> NOT VALID)?(?P<off> NOT ENFORCED)?",
+    re.DOTALL,
+)
+_FOREIGN_KEY = re.compile(
+    rf"FOREIGN KEY \({_NAMES}\) "
+    rf"REFERENCES (?P<table>(?:{_NAME}\.)?{_NAME})\((?P<columns>{_NAMES})\)"
+    r"(?P<full> MATCH FULL)?"
+)
+_KEY_OF_INDEX = re.compile(rf"USING \w+ \((?P<columns>{_NAMES})\)")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A CHECK.
+
+    :param columns: what it reads
+    :param expression: over the bare names of these columns
+    :param is_valid: False for NOT VALID, which older rows may break
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    expression: str
+    is_valid: bool
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Where a foreign key leads.
+
+    :param sql: the table as SQL, and `name` without schema and quotes
+    :param columns: the referenced columns
+    :param match_full: whether all referencing columns must be NULL where one is
+    """
+
+    sql: str
+    name: str
+    columns: tuple[str, ...]
+    match_full: bool
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What an error says of a constraint.
+
+    :param constraint: its name
+    :param columns: the legacy columns that it is about, in its order, () where they are not known
+    :param parent: the name of the table that a foreign key leads to
+    :param same_values: whether the target holds the same values in these columns
+    """
+
+    constraint: str
+    columns: tuple[str, ...] = ()
+    parent: str | None = None
+    same_values: bool = True
+
+
+def checks(table: Table) -> tuple[Check, ...]:
+    """Return the CHECKs that a table enforces, in the order in which it evaluates them.
+
+    Not those over whole rows, which name the table.
+    """
+    found = []
+    for item in table.constraints:
+        match = _CHECK.fullmatch(item.definition) if item.kind == "check" else None
+        if match is None or match["off"] or f"{ident(table.name)}.*" in _quoted(item.definition):
+            continue
+        found.append(Check(item.name, item.columns, match["expression"], match["later"] is None))
+    return tuple(sorted(found, key=lambda check: check.name.encode()))
+
+
+def keys(table: Table) -> tuple[Constraint, ...]:
+    """Return what compares a row with other rows: unique, exclusion and foreign keys.
+
+    Unique indexes count as unique constraints; over an expression, or with a condition, they have
+    the columns that it mentions.
+    """
+    return (
+        *(item for item in table.constraints if item.kind != "check"),
+        *(
+            Constraint(
+                index.name,
+                "unique",
+                _key_of_index(index.definition) or _mentioned(table, index.definition),
+                index.definition,
+            )
+            for index in table.indexes
+            if index.unique
+        ),
+    )
+
+
+def parent(constraint: Constraint) -> Parent | None:
+    """Return where a foreign key leads, or None where that is not by equality of columns."""
+    match = _FOREIGN_KEY.match(constraint.definition)
+    if match is None:
+        return None
+    name, columns = _names(match["table"])[-1], _names(match["columns"])
+    return Parent(match["table"], name, columns, match["full"] is not None)
+
+
+def is_deferred(constraint: Constraint) -> bool:
+    """True when a constraint may be checked at the end of the transaction only."""
+    return "DEFERRABLE" in constraint.definition and "NOT DEFERRABLE" not in constraint.definition
+
+
+def blame_of_legacy(mapping: Mapping) -> dict[str, Blame]:
+    """Return what errors say of the constraints of the legacy table, by their names."""
+    return {item.name: _blame(item, item.columns) for item in keys(mapping.legacy)}
+
+
+def blame_of_target(mapping: Mapping) -> dict[str, Blame]:
+    """Return what the legacy table would have said, by the names of the target's constraints.
+
+    A constraint that only the target has keeps its name.
+    """
+    return {item.name: _translated(mapping, item) for item in keys(mapping.target)}
+
+
+def unmatched(mapping: Mapping) -> tuple[Constraint, ...]:
+    """Return the keys of the legacy table that the target has no counterpart for."""
+    matched = {blame.constraint for blame in blame_of_target(mapping).values()}
+    return tuple(item for item in keys(mapping.legacy) if item.name not in matched)
+
+
+def legacy_columns(mapping: Mapping, target_columns: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the legacy columns that are written to these, or None where one has no such.
+
+    The tag of a mapping is left out: all legacy rows have the same.
+    """
+    written: dict[str, str] = {}
+    for lens in mapping.lenses:
+        if lens.ends.target_table == mapping.target:
+            written |= {name: lens.legacy.name for name in lens.targets if name not in written}
+    tag = None if mapping.tag is None else mapping.tag.column
+    wanted = [name for name in target_columns if name != tag]
+    if not wanted or not written.keys() >= set(wanted):
+        return None
+    return tuple(written[name] for name in wanted)
+
+
+def _translated(mapping: Mapping, item: Constraint) -> Blame:
+    columns = legacy_columns(mapping, item.columns)
+    if columns is None:
+        return Blame(item.name)
+    same_values = not any(mapping.lens(name).converts for name in columns)
+    for other in keys(mapping.legacy):
+        if _family(item) == _family(other) and set(other.columns) == set(columns):
+            return replace(_blame(other, other.columns), same_values=same_values)
+    return replace(_blame(item, columns), same_values=same_values)
+
+
+def _blame(item: Constraint, columns: tuple[str, ...]) -> Blame:
+    """Name no columns where an error would print expressions over them."""
+    if item.definition.startswith("USING ") and _key_of_index(item.definition) is None:
+        columns = ()
+    found = parent(item)
+    return Blame(item.name, columns, None if found is None else found.name)
+
+
+def _family(item: Constraint) -> str:
+    return "unique" if item.kind == "primary_key" else item.kind
+
+
+def _key_of_index(definition: str) -> tuple[str, ...] | None:
+    match = _KEY_OF_INDEX.match(definition)
+    return None if match is None else _names(match["columns"])
+
+
+def _mentioned(table: Table, definition: str) -> tuple[str, ...]:
+    mentioned = set(_tokens(_quoted(definition)))
+    return tuple(name for name in table.column_names if ident(name) in mentioned)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return the identifiers in a list of them, or in a qualified name, without quotes."""
+    return tuple(name[1:-1].replace('""', '"') for name in _tokens(_quoted(text)))
+
+
+def _quoted(text: str) -> str:
+    """Return SQL with every identifier in quotes, string literals left alone."""
+    return re.sub(
+        r"""'(?:[^']|'')*'|"(?:[^"]|"")+"|[^\W\d][\w$]*""",
+        lambda match: match[0] if match[0][0] in "'\"" else ident(match[0]),
+        text,
+    )
+
+
+def _tokens(text: str) -> Iterator[str]:
+    for match in re.finditer(r"""'(?:[^']|'')*'|(?P<name>"(?:[^"]|"")+")""", text):
+        if match["name"]:
+            yield match["name"]
