@@ -1,7 +1,8 @@
 """What else in a database hangs on a legacy table, and what a cutover does to it.
 
-What means the table by its name means the view afterwards. What means it by its identity (views,
-rules, functions with a SQL body, publications, row types) goes on meaning the retired table:
+What means the table by its name means the view afterwards. Views, rules, functions with a SQL body
+and policies mean it by its identity: the cutover defines them again, so that they follow the name.
+What cannot follow (materialised views, row types, publications) goes on meaning the retired table:
 reading is fine there, since the reverse sync keeps it current; writing is refused by its guard.
 """
 
@@ -18,9 +19,14 @@ from compat import catalog, state
 from compat.compile import swap
 from compat.connection import Connection
 from compat.mapping import Mapping
-from compat.names import qualified
+from compat.names import derive, ident, idents, qualified
+from compat.tables import Column
 
 Verdict = Literal["fine", "warning", "refusal"]
+
+_FOLLOWS = "follows the name to the view at the cutover, and back at a rollback"
+_STAYS = "goes on reading the retired table, which is kept current"
+_NOT_OURS = "this role may not define it again"
 
 
 @dataclass(frozen=True)
@@ -157,40 +163,94 @@ def _cascades(
 def _views(conn: Connection, mapping: Mapping, relation: catalog.Relation) -> Iterator[Dependent]:
     # 28: INSERT, UPDATE, DELETE in the mask of pg_relation_is_updatable; 64: INSTEAD OF.
     rows = conn.execute(
-        "SELECT DISTINCT c.oid::regclass::text, c.relkind = 'v'"
+        "SELECT DISTINCT c.oid, c.oid::regclass::text, c.relkind = 'v', c.relkind = 'v'"
         " AND pg_relation_is_updatable(c.oid, false) & 28 <> 0"
-        " AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0)"
+        " AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0),"
+        " pg_has_role(c.relowner, 'USAGE'),"
+        " EXISTS (SELECT FROM compat.mapping m WHERE c.oid = to_regclass(format('%%I.%%I',"
+        "  m.document #>> '{legacy,schema}', m.document #>> '{legacy,name}')))"
         " FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN'"
         " JOIN pg_class c ON c.oid = r.ev_class"
         " WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass"
-        " AND d.refobjid = %s AND r.ev_class <> d.refobjid ORDER BY 1",
+        " AND d.refobjid = %s AND r.ev_class <> d.refobjid ORDER BY 2",
         [relation.oid],
-    )
-    for name, takes_writes in rows:
-        reads = "goes on reading the retired table, which is kept current"
-        if takes_writes:
+    ).fetchall()
+    for oid, name, is_plain, takes_writes, is_ours, is_version in rows:
+        if is_version:
+            yield Dependent("view", name, "fine", "is compiled anew, over the target itself")
+            continue
+        if not is_plain:
+            yield Dependent(
+                "view",
+                name,
+                "fine",
+                f"{_STAYS}; it is materialised: create it again before contract",
+            )
+            continue
+        obstacle = _obstacle(conn, mapping, relation, oid) if is_ours else _NOT_OURS
+        if obstacle is None:
+            yield Dependent("view", name, "fine", _FOLLOWS)
+        elif takes_writes:
             yield Dependent(
                 "view",
                 name,
                 "warning",
-                f"{reads}; what is written through it is refused from the cutover on",
+                f"{_STAYS} ({obstacle}); what is written through it is refused from the cutover on",
                 "if anybody writes through it, create it again after the cutover",
             )
         else:
-            yield Dependent("view", name, "fine", f"{reads}; re-create it before contract")
+            what = f"{_STAYS} ({obstacle}); create it again before contract"
+            yield Dependent("view", name, "fine", what)
+
+
+def _obstacle(
+    conn: Connection, mapping: Mapping, relation: catalog.Relation, oid: int
+) -> str | None:
+    """Return why a view could not be defined over the compatibility view, None if it could.
+
+    Tried on a temporary view of the same columns, which hides the table: a temporary schema comes
+    first in every search path.
+    """
+    if relation.name != mapping.legacy.name:
+        return "the cutover has left it behind"
+    columns = ", ".join(map(_typed, mapping.legacy.columns))
+    with conn.transaction(force_rollback=True):
+        # So that PostgreSQL writes the table's name alone.
+        conn.execute(f"SET LOCAL search_path = {ident(relation.schema)}")
+        row = conn.execute("SELECT pg_get_viewdef(%s::oid)", [oid]).fetchone()
+        assert row is not None
+        try:
+            conn.execute(f"CREATE TEMPORARY VIEW {ident(relation.name)} AS SELECT {columns}")
+            conn.execute(f"CREATE TEMPORARY VIEW compat_trial AS {row[0]}")
+        except psycopg.Error as error:
+            return error.diag.message_primary or str(error)
+        row = conn.execute(
+            "SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a"
+            " JOIN pg_attribute b ON b.attrelid = 'pg_temp.compat_trial'::regclass"
+            " AND b.attnum = a.attnum"
+            " WHERE a.attrelid = %s AND a.attnum > 0 AND a.atttypid <> b.atttypid",
+            [oid],
+        ).fetchone()
+    return None if row in (None, (None,)) else f"{row[0]} would get another type"
+
+
+def _typed(column: Column) -> str:
+    collation = "" if column.collation is None else f" COLLATE {column.collation}"
+    return f"NULL::{column.type}{collation} AS {ident(column.name)}"
 
 
 def _rules(conn: Connection, mapping: Mapping, relation: catalog.Relation) -> Iterator[Dependent]:
     rows = conn.execute(
         "SELECT DISTINCT quote_ident(r.rulename) || ' on ' || r.ev_class::regclass::text,"
-        " r.ev_class = %(oid)s, r.ev_type IN ('2', '3') OR r.is_instead, pg_get_ruledef(r.oid)"
+        " r.ev_class = %(oid)s, r.ev_type IN ('2', '3') OR r.is_instead, pg_get_ruledef(r.oid),"
+        " (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = r.ev_class)"
         " FROM pg_rewrite r LEFT JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass"
         "  AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s"
         " WHERE r.rulename <> '_RETURN' AND (r.ev_class = %(oid)s OR d.objid IS NOT NULL)"
         " ORDER BY 1",
         {"oid": relation.oid},
-    )
-    for name, is_own, breaks_sync, text in rows:
+    ).fetchall()
+    for name, is_own, breaks_sync, text, is_ours in rows:
         if is_own and breaks_sync:
             yield Dependent(
                 "rule",
@@ -203,21 +263,25 @@ def _rules(conn: Connection, mapping: Mapping, relation: catalog.Relation) -> It
         elif is_own:
             yield Dependent("rule", name, "fine", "applies to the retired table until contract")
         else:
-            yield _by_identity(conn, "rule", name, text, relation)
+            yield _by_identity(conn, mapping, relation, "rule", name, text=text, can_follow=is_ours)
 
 
 def _functions(
     conn: Connection, mapping: Mapping, relation: catalog.Relation
 ) -> Iterator[Dependent]:
     rows = conn.execute(
-        "SELECT DISTINCT p.oid::regprocedure::text, pg_get_function_sqlbody(p.oid)"
-        " FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid"
+        "SELECT DISTINCT p.oid::regprocedure::text, pg_get_function_sqlbody(p.oid),"
+        " pg_has_role(p.proowner, 'USAGE') AND c.reltype <> ALL"
+        "  (coalesce(p.proallargtypes, p.proargtypes) || p.prorettype)"
+        " FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid JOIN pg_class c ON c.oid = d.refobjid"
         " WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass"
         " AND d.refobjid = %s AND p.prosqlbody IS NOT NULL ORDER BY 1",
         [relation.oid],
-    )
-    for name, body in rows:
-        yield _by_identity(conn, "function", name, body, relation)
+    ).fetchall()
+    for name, body, can_follow in rows:
+        yield _by_identity(
+            conn, mapping, relation, "function", name, text=body, can_follow=can_follow
+        )
 
 
 def _row_types(
@@ -243,10 +307,38 @@ def _row_types(
                 "takes rows of the table, and would not be found for rows of the view",
                 f"create the same function for the row type {mapping.standby}",
             )
+    returning = conn.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p, pg_class c WHERE c.oid = %s"
+        " AND c.reltype <> ALL (p.proargtypes)"
+        " AND c.reltype = ANY (coalesce(p.proallargtypes, '{}') || p.prorettype) ORDER BY 1",
+        [relation.oid],
+    )
+    for (name,) in returning:
+        yield Dependent(
+            "function",
+            name,
+            "warning",
+            "returns rows of the type of the retired table, with the same columns",
+            "create it again before contract",
+        )
+    domains = conn.execute(
+        "SELECT d.oid::regtype::text FROM pg_class c JOIN pg_type d ON d.typbasetype = c.reltype"
+        " WHERE c.oid = %s ORDER BY 1",
+        [relation.oid],
+    )
+    for (name,) in domains:
+        yield Dependent(
+            "domain",
+            name,
+            "warning",
+            "keeps the row type of the retired table",
+            "give its columns another type, and drop it, before contract",
+        )
     columns = conn.execute(
         "SELECT a.attrelid::regclass::text || '.' || quote_ident(a.attname)"
         " FROM pg_class c JOIN pg_type t ON t.oid = c.reltype"
         " JOIN pg_attribute a ON a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped"
+        " JOIN pg_class r ON r.oid = a.attrelid AND r.relkind <> 'v'"
         " WHERE c.oid = %s ORDER BY 1",
         [relation.oid],
     )
@@ -263,20 +355,51 @@ def _row_types(
 def _triggers(
     conn: Connection, mapping: Mapping, relation: catalog.Relation
 ) -> Iterator[Dependent]:
+    # tgtype: 1 a row, 2 before it, 32 TRUNCATE.
     rows = conn.execute(
-        "SELECT quote_ident(tgname), tgtype & 3 = 3 FROM pg_trigger"
-        " WHERE tgrelid = %s AND NOT tgisinternal AND tgname NOT LIKE '00\\_compat%%' ORDER BY 1",
-        [relation.oid],
-    )
-    for name, may_change_rows in rows:
-        fires = "fires on the retired table until contract, with its owner's rights"
-        if may_change_rows:
+        "SELECT quote_ident(t.tgname), t.tgtype & 1 = 1, t.tgtype & 2 = 2, t.tgtype & 32 = 32,"
+        " m.trigger IS NOT NULL, t.tgenabled = 'D', p.prosrc ~* '\\mcurrent_(user|role)\\M'"
+        " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        " LEFT JOIN compat.movable_triggers(%(oid)s) m ON m.trigger = t.oid"
+        " WHERE t.tgrelid = %(oid)s AND NOT t.tgisinternal AND t.tgname NOT LIKE '00\\_compat%%'"
+        " ORDER BY 1",
+        {"oid": relation.oid},
+    ).fetchall()
+    fires = "fires on the retired table until contract, with its owner's rights"
+    for name, of_row, is_before, on_truncate, is_movable, is_off, asks_who in rows:
+        if is_off:
+            yield Dependent("trigger", name, "fine", "is off")
+        elif is_movable and mapping.chosen_form == "instead_of":
+            yield Dependent(
+                "trigger",
+                name,
+                "fine",
+                "moves to the view at the cutover, and back at a rollback; does not fire for what "
+                "is written to the target",
+            )
+        elif of_row and is_before:
             yield Dependent(
                 "trigger",
                 name,
                 "warning",
                 f"{fires}: a row that it changes is changed there only",
                 "if it changes rows, move it to the target before the cutover",
+            )
+        elif not of_row and not on_truncate:
+            yield Dependent(
+                "trigger",
+                name,
+                "warning",
+                f"{fires}, once for each row that changes instead of once for a statement",
+                "let it count rows, or make one for the target and drop it before the cutover",
+            )
+        elif asks_who:
+            yield Dependent(
+                "trigger",
+                name,
+                "warning",
+                f"{fires}: current_user is the owner there",
+                "let it use session_user, or make one for the target",
             )
         else:
             yield Dependent(
@@ -287,32 +410,148 @@ def _triggers(
 def _policies(
     conn: Connection, mapping: Mapping, relation: catalog.Relation
 ) -> Iterator[Dependent]:
-    rows = conn.execute(
-        "SELECT quote_ident(p.polname), c.relrowsecurity FROM pg_policy p"
-        " JOIN pg_class c ON c.oid = p.polrelid WHERE c.oid = %s ORDER BY 1",
-        [relation.oid],
-    )
-    for name, is_enforced in rows:
-        if is_enforced:
-            yield Dependent(
-                "policy",
-                name,
-                "refusal",
-                "does not apply through the view, which would show every row to everybody",
-                "tables with row level security cannot be migrated yet",
-            )
-        else:
-            yield Dependent("policy", name, "fine", "is not enforced, and stays on the old table")
+    yield from _own_policies(conn, mapping, relation)
     elsewhere = conn.execute(
-        "SELECT DISTINCT quote_ident(p.polname) || ' on ' || p.polrelid::regclass::text"
+        "SELECT DISTINCT quote_ident(p.polname) || ' on ' || p.polrelid::regclass::text,"
+        " pg_has_role(c.relowner, 'USAGE'), concat_ws(' ', pg_get_expr(p.polqual, p.polrelid),"
+        "  pg_get_expr(p.polwithcheck, p.polrelid))"
         " FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid"
+        " JOIN pg_class c ON c.oid = p.polrelid"
         " WHERE d.classid = 'pg_policy'::regclass AND d.refobjid = %s AND p.polrelid <> d.refobjid"
         " ORDER BY 1",
         [relation.oid],
-    )
-    for (name,) in elsewhere:
+    ).fetchall()
+    for name, is_ours, text in elsewhere:
+        yield _by_identity(conn, mapping, relation, "policy", name, text=text, can_follow=is_ours)
+
+
+def _own_policies(
+    conn: Connection, mapping: Mapping, relation: catalog.Relation
+) -> Iterator[Dependent]:
+    row = conn.execute(
+        "SELECT compat.policies_of(oid) IS DISTINCT FROM %s::jsonb,"
+        " relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = %s",
+        [mapping.legacy.policies_json, relation.oid],
+    ).fetchone()
+    assert row is not None
+    has_changed, is_forced = row
+    table, title = qualified(relation.schema, relation.name), relation.title
+    if has_changed:
         yield Dependent(
-            "policy", name, "fine", "goes on reading the retired table; re-create before contract"
+            "policy",
+            title,
+            "refusal",
+            "has another row-level security than the mapping knows, and the view would apply",
+            f"put it back, or `compat unexpand {mapping.name} --execute` and draft it again",
+        )
+    if is_forced:
+        yield Dependent(
+            "policy",
+            title,
+            "refusal",
+            "is forced on the owner, as whom the sync works: it would pass over rows",
+            f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; let applications use another role",
+        )
+    if has_changed or mapping.legacy.policies is None:
+        return
+    for policy in mapping.legacy.policies:
+        yield Dependent("policy", policy.name, "fine", "the view applies it to those who use it")
+    for target in mapping.tables:
+        for (grantee,) in conn.execute(
+            "SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC'"
+            "  ELSE quote_ident(pg_get_userbyid(g.grantee)) END"
+            " FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = to_regclass(%s)"
+            " AND g.grantee <> c.relowner AND NOT c.relrowsecurity ORDER BY 1",
+            [target.sql],
+        ).fetchall():
+            yield Dependent(
+                "policy",
+                title,
+                "warning",
+                f"{grantee} has rights on {target.title}, where no policy applies",
+                f"give {target.title} policies of its own, or REVOKE ALL ON {target.sql} "
+                f"FROM {grantee}",
+            )
+
+
+def _statistics(
+    conn: Connection, mapping: Mapping, relation: catalog.Relation
+) -> Iterator[Dependent]:
+    rows = conn.execute(
+        "SELECT quote_ident(s.stxname), ARRAY(SELECT a.attname::text FROM unnest(s.stxkeys) k(n)"
+        "  JOIN pg_attribute a ON a.attrelid = s.stxrelid AND a.attnum = k.n ORDER BY 1)"
+        " FROM pg_statistic_ext s WHERE s.stxrelid = %s ORDER BY 1",
+        [relation.oid],
+    ).fetchall()
+    statistics = ident(derive(mapping.target.name, "_stats"))
+    for name, columns in rows:
+        targets = sorted({target for c in columns for target in mapping.lens(c).targets})
+        if len(targets) < 2 or _has_statistics(conn, mapping, targets):
+            yield Dependent("statistics", name, "fine", "stays on the retired table")
+        else:
+            yield Dependent(
+                "statistics",
+                name,
+                "warning",
+                f"stays on the retired table; {mapping.target.title} has none like it, and queries "
+                "may get other plans",
+                f"CREATE STATISTICS {statistics} ON {idents(targets)} FROM {mapping.target.sql};"
+                f" ANALYZE {mapping.target.sql}",
+            )
+
+
+def _has_statistics(conn: Connection, mapping: Mapping, columns: list[str]) -> bool:
+    row = conn.execute(
+        "SELECT EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = to_regclass(%s)"
+        " AND %s::text[] <@ ARRAY(SELECT a.attname::text FROM unnest(s.stxkeys) k(n)"
+        "  JOIN pg_attribute a ON a.attrelid = s.stxrelid AND a.attnum = k.n))",
+        [mapping.target.sql, columns],
+    ).fetchone()
+    return row == (True,)
+
+
+def _relatives(
+    conn: Connection, mapping: Mapping, relation: catalog.Relation
+) -> Iterator[Dependent]:
+    rows = conn.execute(
+        "SELECT CASE i.inhrelid WHEN %(oid)s THEN i.inhparent ELSE i.inhrelid END::regclass::text"
+        " FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent"
+        " WHERE i.inhrelid = %(oid)s OR i.inhparent = %(oid)s AND p.relkind <> 'p' ORDER BY 1",
+        {"oid": relation.oid},
+    )
+    for (name,) in rows:
+        yield Dependent(
+            "inheritance",
+            name,
+            "refusal",
+            "shares rows with the table, which are written under its name, unseen by the view",
+            "migrate the partitioned table as a whole, or end the inheritance first",
+        )
+
+
+def _event_triggers(
+    conn: Connection, mapping: Mapping, relation: catalog.Relation
+) -> Iterator[Dependent]:
+    for (name,) in conn.execute(
+        "SELECT quote_ident(evtname) FROM pg_event_trigger WHERE evtenabled <> 'D'"
+        " AND evtevent <> 'login' ORDER BY 1"
+    ):
+        yield Dependent("event trigger", name, "fine", "fires for the commands of each step")
+
+
+def _labels(conn: Connection, mapping: Mapping, relation: catalog.Relation) -> Iterator[Dependent]:
+    for (provider,) in conn.execute(
+        "SELECT DISTINCT provider FROM pg_seclabel"
+        " WHERE classoid = 'pg_class'::regclass AND objoid = %s ORDER BY 1",
+        [relation.oid],
+    ):
+        yield Dependent(
+            "security label",
+            provider,
+            "warning",
+            "stays on the retired table: the view has none",
+            f"SECURITY LABEL FOR {ident(provider)} ON VIEW {mapping.legacy.sql} IS '…' after the "
+            "cutover",
         )
 
 
@@ -370,29 +609,50 @@ _KINDS: dict[str, Any] = {
     "trigger": _triggers,
     "policy": _policies,
     "publication": _replication,
+    "statistics": _statistics,
+    "inheritance": _relatives,
+    "event trigger": _event_triggers,
+    "security label": _labels,
 }
 
 
 def _by_identity(
-    conn: Connection, kind: str, name: str, text: str, relation: catalog.Relation
+    conn: Connection,
+    mapping: Mapping,
+    relation: catalog.Relation,
+    kind: str,
+    name: str,
+    *,
+    text: str,
+    can_follow: bool,
 ) -> Dependent:
-    """Return the verdict over something whose text, as PostgreSQL writes it, means the table."""
+    """Return the verdict over something that means the table by its identity.
+
+    :param text: as PostgreSQL writes it
+    :param can_follow: whether the cutover can define it again
+    """
     row = conn.execute("SELECT %s::oid::regclass::text", [relation.oid]).fetchone()
     assert row is not None
     writing = r"\b(INSERT INTO|UPDATE|DELETE FROM|MERGE INTO)\s+(ONLY\s+)?"
-    if re.search(rf"{writing}{re.escape(row[0])}(?![\w$.\"])", text):
+    writes = re.search(rf"{writing}{re.escape(row[0])}(?![\w$.\"])", text)
+    if can_follow and relation.name == mapping.legacy.name:
+        if writes and "ON CONFLICT" in text and mapping.chosen_form == "instead_of":
+            return Dependent(
+                kind,
+                name,
+                "refusal",
+                "follows the name to the view, which takes no ON CONFLICT in this form",
+                "let it handle 23505 instead, or choose another form (compat plan)",
+            )
+        return Dependent(kind, name, "fine", _FOLLOWS)
+    if writes:
         return Dependent(
             kind,
             name,
             "refusal",
             "writes to the table by its identity, not by its name: after the cutover that would "
             "be the retired table, which takes no writes",
-            "let it write by name (a function: with a body in quotes; a rule: as a trigger), or "
-            "drop it before the cutover and create it again after",
+            "run this as its owner; or let it write by name (a function: with a body in quotes; a "
+            "rule: as a trigger); or drop it before the cutover and create it again after",
         )
-    return Dependent(
-        kind,
-        name,
-        "fine",
-        "goes on reading the retired table, which is kept current; re-create it before contract",
-    )
+    return Dependent(kind, name, "fine", f"{_STAYS}; create it again before contract")
