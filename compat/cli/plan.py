@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from compat.cli.app import AsJson, Source, Url, app, find_mapping, table_of
 from compat.connection import connect, user_errors
 from compat.console import DOES_NOT_HOLD, err, out, print_json, reporting_errors
 from compat.errors import CompatError, MappingError
-from compat.mapping import Mapping, json_schema
+from compat.mapping import json_schema
 from compat.run import steps
 from compat.run.draft import draft as run_draft
 from compat.run.needs import Needs
@@ -109,6 +110,9 @@ def plan(
         result = run_plan(conn, value)
         version = conn.info.server_version // 10_000
         needed = None if needs is None else read_needs(needs, value, version)
+        planned: dict[str, list[str]] = {}
+        if sql:
+            planned = {step: steps.statements(conn, step, value) for step in _PLANNED}
     if as_json:
         print_json(result if needed is None else {**vars(result), "needs": needed})
     else:
@@ -116,15 +120,20 @@ def plan(
         if needed is not None:
             _print_needs(needed)
         if sql:
-            _print_sql(value)
+            _print_sql(result, planned)
     if needed is not None and needed.not_served:
         raise SystemExit(DOES_NOT_HOLD)
 
 
-def _print_sql(value: Mapping) -> None:
-    for step in _PLANNED:
+def _print_sql(plan: Plan, planned: dict[str, list[str]]) -> None:
+    out.print(f"\n-- the view {plan.legacy}", markup=False)
+    out.print(plan.view + ";", markup=False)
+    for version in plan.beneath:
+        out.print(f"\n-- the view {version.legacy}, from the cutover on", markup=False)
+        out.print(version.view + ";", markup=False)
+    for step, statements in planned.items():
         out.print(f"\n-- {step}", markup=False)
-        for statement in steps.statements(step, value):
+        for statement in statements:
             out.print(statement + ";", markup=False)
 
 
@@ -143,6 +152,15 @@ def _print_plan(plan: Plan) -> None:
     out.print(f"about {plan.rows:,} rows; form [bold]{plan.form}[/], because")
     for reason in plan.why:
         out.print(f"  {reason}", markup=False)
+    if plan.through:
+        chain = " → ".join((plan.mapping, *plan.through))
+        out.print(f"composed of {chain}: the view reads {plan.target} itself", markup=False)
+    for version in plan.beneath:
+        out.print(
+            f"beneath: {version.legacy} ({version.mapping}) is compiled anew at cutover, straight "
+            f"to {version.target} ({version.form})",
+            markup=False,
+        )
     columns = table_of("columns", "legacy", "target", "rule", "may be lost", "rows", "refused")
     for column in plan.columns:
         loss = column.loss or ""
@@ -158,7 +176,7 @@ def _print_plan(plan: Plan) -> None:
     for item in plan.fidelity:
         style = _STYLES[item.verdict]
         fidelity.add_row(item.behaviour, f"[{style}]{item.verdict}[/]", item.note)
-    tables = [columns, fidelity]
+    tables = [columns, *_tables(plan), fidelity]
     if plan.dependents:
         dependents = table_of("what else hangs on the table", "kind", "name", "what happens")
         for dependent in plan.dependents:
@@ -179,6 +197,24 @@ def _print_plan(plan: Plan) -> None:
             out.print(f"  {statement};", markup=False)
 
 
+def _tables(plan: Plan) -> list[Table]:
+    """Return the table of tables, where there is more to say of them than their name."""
+    if not plan.tables:
+        return []
+    shown = table_of("tables", "table", "what it is", "holds", "INSERT", "UPDATE", "DELETE")
+    for item in plan.tables:
+        cells = (
+            item.table,
+            item.role,
+            ", ".join(item.holds),
+            item.insert,
+            item.update,
+            item.delete,
+        )
+        shown.add_row(*map(escape, cells))
+    return [shown]
+
+
 def _print_needs(needs: Needs) -> None:
     forms = [item.form for item in needs.needs[0].served] if needs.needs else []
     table = table_of("what applications need", "behaviour", *forms, "where", "instead")
@@ -196,6 +232,6 @@ def _print_needs(needs: Needs) -> None:
     if not needs.not_served:
         out.print(f"the form {needs.form} serves all of it")
     elif needs.serving:
-        out.print(f"only this form serves all of it: {needs.serving[0]}")
+        out.print(f"all of it is served by the form {' or '.join(needs.serving)}")
     else:
         out.print("no form of this view serves all of it: change the applications first")

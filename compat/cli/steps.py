@@ -56,7 +56,7 @@ def expand(
         value = find_mapping(conn, mapping)
         if not execute:
             to_do = steps.can_expand(conn, value)
-            statements = tuple(steps.statements("expand", value)) if to_do else ()
+            statements = tuple(steps.statements(conn, "expand", value)) if to_do else ()
             _would(Preview("expand", value.name, statements), as_json)
             return
         policy = LockPolicy(lock_timeout, max_attempts)
@@ -78,6 +78,49 @@ def unexpand(
     """
     policy = LockPolicy(lock_timeout, max_attempts)
     _short_step("unexpand", steps.unexpand, name, url, policy if execute else None, as_json)
+
+
+@app.command()
+def publish(
+    mapping: Source,
+    execute: Execute = False,
+    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
+    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Make a further version of a table: a view under a new name, which takes writes as well.
+
+    The mapping's legacy table is the version; there is no such table. Nothing is copied.
+
+    Example: `compat publish urgent_tasks.py --execute`
+    """
+    with reporting_errors(), user_errors(), connect(url, purpose="publish") as conn:
+        value = find_mapping(conn, mapping)
+        if not execute:
+            to_do = steps.can_publish(conn, value)
+            statements = tuple(steps.statements(conn, "publish", value)) if to_do else ()
+            _would(Preview("publish", value.name, statements), as_json)
+            return
+        policy = LockPolicy(lock_timeout, max_attempts)
+        _done(steps.publish(conn, value, policy, say_retry), as_json)
+
+
+@app.command()
+def unpublish(
+    name: Name,
+    execute: Execute = False,
+    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
+    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Drop the view of a published version; the rows stay where they are.
+
+    Example: `compat unpublish urgent_tasks --execute`
+    """
+    policy = LockPolicy(lock_timeout, max_attempts)
+    _short_step("unpublish", steps.unpublish, name, url, policy if execute else None, as_json)
 
 
 @app.command()
@@ -123,7 +166,7 @@ def cutover(
         if not execute:
             stored = steps.startable(conn, "cutover", name)
             findings = preflight(conn, stored, demands) if stored else ()
-            _would(replace(_preview("cutover", name, stored), findings=findings), as_json)
+            _would(replace(_preview(conn, "cutover", name, stored), findings=findings), as_json)
             return
         try:
             _done(steps.cutover(conn, name, policy, say_retry, demands), as_json)
@@ -187,7 +230,7 @@ def contract(
     policy = LockPolicy(lock_timeout, max_attempts)
     with reporting_errors(), user_errors(), connect(url, purpose="contract") as conn:
         if not execute:
-            preview = _preview("contract", name, steps.startable(conn, "contract", name))
+            preview = _preview(conn, "contract", name, steps.startable(conn, "contract", name))
             if preview.statements:
                 usage = observe(conn, name, watch, remember=False)
                 preview = replace(preview, users=usage.within(unused_for), notes=usage.notes)
@@ -234,13 +277,13 @@ def _short_step(
     """Run a step under a policy, or say what it would do when there is none."""
     with reporting_errors(), user_errors(), connect(url, purpose=step) as conn:
         if policy is None:
-            _would(_preview(step, name, steps.startable(conn, step, name)), as_json)
+            _would(_preview(conn, step, name, steps.startable(conn, step, name)), as_json)
         else:
             _done(run(conn, name, policy, say_retry), as_json)
 
 
-def _preview(step: steps.Step, name: str, stored: Stored | None) -> Preview:
-    statements = () if stored is None else tuple(steps.statements(step, stored.mapping))
+def _preview(conn: Connection, step: steps.Step, name: str, stored: Stored | None) -> Preview:
+    statements = () if stored is None else tuple(steps.statements(conn, step, stored.mapping))
     return Preview(step, name, statements)
 
 

@@ -17,21 +17,24 @@ from typing import Literal
 import psycopg
 
 from compat import catalog, state
+from compat.bridge import carrier_of
 from compat.compile import copy as compiled
+from compat.compile import publish as published
 from compat.compile import swap
 from compat.connection import Connection
 from compat.errors import CatalogError, CompatError, DataError, StateError
 from compat.log import event
 from compat.mapping import Mapping
 from compat.names import ident
-from compat.run import indexes, usage
+from compat.run import indexes, usage, versions
 from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import LockPolicy, in_transaction
 from compat.tables import Table
 
 OnRetry = Callable[[int, str], None]
-Step = Literal["unexpand", "cutover", "rollback", "contract"]
+Step = Literal["unexpand", "cutover", "rollback", "contract", "unpublish"]
 """The steps of a migration that the database knows, by its name."""
+AnyStep = Step | Literal["expand", "publish"]
 
 _BEFORE_CUTOVER: tuple[state.Phase, ...] = ("expanded", "copying", "copied")
 _FROM: dict[Step, tuple[state.Phase, ...]] = {
@@ -39,12 +42,14 @@ _FROM: dict[Step, tuple[state.Phase, ...]] = {
     "cutover": _BEFORE_CUTOVER,
     "rollback": ("cutover",),
     "contract": ("cutover",),
+    "unpublish": ("published",),
 }
 _DONE: dict[Step, tuple[state.Phase, ...]] = {
     "unexpand": (),
     "cutover": ("cutover",),
     "rollback": _BEFORE_CUTOVER,
     "contract": ("contracted",),
+    "unpublish": (),
 }
 
 
@@ -97,6 +102,34 @@ def unexpand(
         indexes.build(conn, stored.mapping)  # concurrently, so not in the step's transaction
 
     return _step(conn, "unexpand", name, policy, on_retry, check=restore)
+
+
+def publish(
+    conn: Connection,
+    mapping: Mapping,
+    policy: LockPolicy | None = None,
+    on_retry: OnRetry = lambda attempt, reason: None,
+) -> Outcome:
+    """Make a view over the target, under a name that no table has; no rows are copied or moved.
+
+    :raises CatalogError: the target is missing or differs, or the name is taken
+    :raises StateError: another mapping of that name
+    """
+    with _refusals_logged("publish", mapping.name):
+        state.lock(conn, mapping.name)
+        if not can_publish(conn, mapping):
+            return _skipped("publish", mapping.name)
+    return _run(conn, "publish", mapping, policy, on_retry)
+
+
+def unpublish(
+    conn: Connection,
+    name: str,
+    policy: LockPolicy | None = None,
+    on_retry: OnRetry = lambda attempt, reason: None,
+) -> Outcome:
+    """Drop the view of a published version; the rows stay where they are."""
+    return _step(conn, "unpublish", name, policy, on_retry)
 
 
 def cutover(
@@ -209,18 +242,44 @@ def can_expand(conn: Connection, mapping: Mapping) -> bool:
 
     :raises CompatError: it would be refused
     """
-    existing = next((s for s in state.load_all(conn) if s.mapping.name == mapping.name), None)
-    if existing is not None:
-        if existing.mapping == mapping:
-            return False
-        raise StateError(
-            f"a different mapping called {mapping.name!r} is {existing.phase} in this database",
-            "use another name, or take that migration back first (compat status)",
-        )
+    if _is_known(conn, mapping):
+        return False
     check_tables(conn, mapping)
+    versions.require_composable(conn, mapping)
     with state.installed_for_now(conn):
         check_values(conn, mapping)
     return True
+
+
+def can_publish(conn: Connection, mapping: Mapping) -> bool:
+    """Return whether a version is to be published; False when it was already. Changes nothing.
+
+    :raises CompatError: it would be refused
+    """
+    if _is_known(conn, mapping):
+        return False
+    check_view(mapping)
+    if catalog.find_exact(conn, mapping.legacy.schema, mapping.legacy.name) is not None:
+        raise CatalogError(
+            f"{mapping.legacy.title} is there already",
+            "a published version is a new view; to put a view in a table's place, "
+            "`compat expand` the mapping",
+        )
+    for table in mapping.tables:
+        check_table(conn, table)
+    return True
+
+
+def _is_known(conn: Connection, mapping: Mapping) -> bool:
+    existing = next((s for s in state.load_all(conn) if s.stated.name == mapping.name), None)
+    if existing is None:
+        return False
+    if existing.stated == mapping:
+        return True
+    raise StateError(
+        f"a different mapping called {mapping.name!r} is {existing.phase} in this database",
+        "use another name, or take that migration back first (compat status)",
+    )
 
 
 def startable(conn: Connection, step: Step, name: str) -> state.Stored | None:
@@ -240,14 +299,20 @@ def startable(conn: Connection, step: Step, name: str) -> state.Stored | None:
     return stored
 
 
-def statements(step: Step | Literal["expand"], mapping: Mapping) -> list[str]:
-    """Return the SQL of a step."""
+def statements(conn: Connection, step: AnyStep, mapping: Mapping) -> list[str]:
+    """Return the SQL of a step in this database.
+
+    :raises MappingError: a version beneath cannot be composed with the mapping
+    """
+    older = versions.beneath(conn, mapping) if step in ("cutover", "rollback") else ()
     return {
         "expand": lambda: swap.create_sync(mapping) + swap.create_compat_view(mapping),
         "unexpand": lambda: swap.drop_compat_view(mapping) + swap.drop_sync(mapping),
-        "cutover": lambda: swap.cutover(mapping),
-        "rollback": lambda: swap.uncutover(mapping),
+        "cutover": lambda: swap.cutover(mapping, older),
+        "rollback": lambda: swap.uncutover(mapping, older),
         "contract": lambda: swap.contract(mapping),
+        "publish": lambda: published.publish(mapping),
+        "unpublish": lambda: published.unpublish(mapping),
     }[step]()
 
 
@@ -267,14 +332,29 @@ def check_view(mapping: Mapping) -> None:
 
 
 def check_tables(conn: Connection, mapping: Mapping) -> None:
-    """Compare the mapping's two tables with what the database holds.
+    """Compare the mapping's tables with what the database holds.
 
     :raises StateError: the mapping is for a move to another database
     :raises CatalogError: names the table, the column and what differs
     """
     check_view(mapping)
-    for table in (mapping.legacy, mapping.target):
+    check_table(conn, mapping.legacy)
+    check_table(conn, carrier_of(mapping) if _carries_bridge(conn, mapping) else mapping.target)
+    for table in mapping.tables[1:]:
         check_table(conn, table)
+
+
+def _carries_bridge(conn: Connection, mapping: Mapping) -> bool:
+    marker = carrier_of(mapping).columns[-1]
+    if marker in mapping.target.columns:
+        return False
+    return (
+        conn.execute(
+            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
+            [mapping.target.sql, marker.name],
+        ).rowcount
+        > 0
+    )
 
 
 def check_table(conn: Connection, table: Table) -> catalog.Relation:
@@ -314,6 +394,17 @@ def check_values(conn: Connection, mapping: Mapping) -> None:
                 f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in found
             )
             lines.append(f"{mapping.legacy.title}.{column}: no counterpart for {values}")
+    if mapping.choices and (homeless := conn.execute(compiled.homeless(mapping)).fetchall()):
+        rows = "; ".join(
+            ", ".join(f"{n} = {v}" for n, v in zip(mapping.legacy.row_key, key, strict=True))
+            for (key,) in homeless
+        )
+        raise DataError(
+            f"no table of the mapping {mapping.name!r} takes some rows of {mapping.legacy.title}, "
+            f"the first with {rows}",
+            "widen a choice or the remainder, leave the remainder out (it takes what no choice "
+            "takes), or correct the rows",
+        )
     raise DataError(
         "the legacy table holds values that the mapping cannot carry over:\n  "
         + "\n  ".join(lines or [refusal]),
@@ -326,17 +417,16 @@ def _attempt(conn: Connection, mapping: Mapping) -> str | None:
 
     Much cheaper than asking of each value whether it could be converted.
     """
-    query, columns = compiled.attempt(mapping)
+    query, lacking = compiled.attempt(mapping)
     try:
         with conn.transaction():
             row = conn.execute(query).fetchone()
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         return error.diag.message_primary or str(error)
     assert row is not None
-    required = {column.name for column in mapping.target.columns if not column.nullable}
-    for name, given in zip(columns, row[1:], strict=True):
-        if name in required and given < row[0]:
-            return f"{row[0] - given} rows give no value for {mapping.target.title}.{name}"
+    for complaint, rows in zip(lacking, row, strict=False):
+        if rows:
+            return f"{rows} rows {complaint}"
     return None
 
 
@@ -393,13 +483,13 @@ def _refusals_logged(step: str, name: str) -> Iterator[None]:
 
 def _run(
     conn: Connection,
-    step: Step | Literal["expand"],
+    step: AnyStep,
     mapping: Mapping,
     policy: LockPolicy | None,
     on_retry: OnRetry,
 ) -> Outcome:
     name, started, attempts, locked = mapping.name, time.monotonic(), 1, 0.0
-    compiled = statements(step, mapping)
+    compiled = statements(conn, step, mapping)
 
     def note(attempt: int, reason: str) -> None:
         nonlocal attempts
@@ -408,7 +498,7 @@ def _run(
 
     def work(conn: Connection) -> None:
         nonlocal locked
-        if step == "expand":
+        if step in ("expand", "publish"):
             state.ensure_installed(conn)
         locked = 0.0
         for statement in compiled:
