@@ -9,17 +9,19 @@ PYTHON ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+MAJOR ?= 18
+SOAK_CASES ?= 100000
 CHECKED := $(wildcard compat codemods verify examples tests benchmarks)
 # Checked on its own: beside the packages it would be taken for a part of the Alembic library.
 CHECKED_ALONE := $(wildcard alembic/env.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lint format test demo bench clean
+.PHONY: help setup lint format test test-major soak demo bench clean
 
 help:  ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | \
-	while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | \
+	while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP)  ## Create .venv with everything that development needs
 
@@ -65,6 +67,16 @@ format: $(STAMP)  ## Format the code, sort the imports
 
 test: $(STAMP)  ## Run the tests, e.g. make test PYTEST_ARGS="-k copy -x"
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# What runs SQL; the rest of the suite rewrites files, whatever the server.
+test-major: $(STAMP)  ## Run what depends on the server on another one, e.g. make test-major MAJOR=16
+	env -u DATABASE_URL COMPAT_POSTGRES_MAJOR=$(MAJOR) \
+	$(BIN)/python -m pytest -n auto tests/compat tests/run tests/verify $(PYTEST_ARGS)
+
+soak: $(STAMP)  ## Play random migrations beside a twin of the legacy table, for about an hour
+	@seed=$${TWIN_SEED:-$$(date +%s)}; echo "TWIN_SEED=$$seed"; \
+	TWIN_SEED=$$seed TWIN_CASES=$(SOAK_CASES) \
+	$(BIN)/python -m pytest -n auto tests/compat/test_twins.py $(PYTEST_ARGS)
 
 demo: $(STAMP)  ## Run the whole journey on a real PostgreSQL
 	$(BIN)/compat demo $(DEMO_ARGS)

@@ -8,16 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import codemods, copying, load, moving, verifying, views
-from benchmarks.journey import Side, Stage, open_side
+from benchmarks import codemods, copying, load, moving, verifying, versions, views
+from benchmarks.journey import Lookup, Side, Stage, open_side
 from benchmarks.report import Aim, Part, Section, render
 from compat.database import Database, DatabaseUnavailable, provide_database
 from compat.mapping import Form
 from compat.run.copy import CopyOptions
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-FORMS: tuple[Form, ...] = ("updatable", "instead_of")
-VIEW_AIMS = {"updatable": Aim(1.05), "instead_of": Aim(3)}
+FORMS: tuple[Form, ...] = ("updatable", "bridged", "instead_of")
+LOOKUPS: tuple[Lookup, ...] = ("with a lookup, kept", "with a lookup")
+VIEW_AIMS = {"updatable": Aim(1.05), "bridged": Aim(1.35), "instead_of": Aim(3)}
+VIEW_AIMS |= {lookup: Aim(3.5) for lookup in LOOKUPS}
 COPY_AIM = Aim(0.7, at_least=True)
 MOVE_AIM = Aim(0.6, at_least=True)
 
@@ -26,10 +28,12 @@ STAGES: dict[Stage, tuple[str, str]] = {
         "Through the view",
         "The legacy table against the view at its place, over a target with the same keys, checks "
         "and indexes. `updatable` renames every column; `instead_of` converts four of ten (text to "
-        "numeric with a side column, a value map, Unix seconds, a flag). Without preparing, every "
-        "statement pays for planning through the view, some microseconds that show in short reads; "
-        "an INSTEAD OF trigger runs a statement of its own for each row, which shows in large "
-        "UPDATEs.",
+        "numeric with a side column, a value map, Unix seconds, a flag), and so does `bridged`, "
+        "whose target carries both shapes of these. The lookups are `instead_of` with one foreign "
+        "key more that becomes a UUID, its legacy number kept in the target or not. Without "
+        "preparing, every statement pays for planning through the view, some microseconds that "
+        "show in short reads; an INSTEAD OF trigger runs a statement of its own for each row, "
+        "which shows in large UPDATEs.",
     ),
     "forward": (
         "What legacy writers pay while rows are copied",
@@ -54,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"server: {server.origin}", file=sys.stderr)
             sections: list[tuple[Part, bool]] = [
                 *_stages(server, options.rows, options.repeat, names),
+                *_versions(server, options.rows, options.repeat, names),
                 *_copies(server, options.rows, options.repeat, names),
                 *_moves(server, options.rows, options.repeat, names),
                 *_loads(server, options.rows, options.repeat, names),
@@ -94,15 +99,32 @@ def _stages(
         with contextlib.ExitStack() as stack:
             sides: list[Side] = [stack.enter_context(open_side(server, "native", None, rows))]
             sides += [stack.enter_context(open_side(server, stage, form, rows)) for form in FORMS]
+            for lookup in LOOKUPS if stage == "view" else ():
+                side = open_side(server, stage, "instead_of", rows, lookup)
+                sides.append(stack.enter_context(side))
             results = []
             for operation in chosen:
                 print(f"{title}: {operation.title}", file=sys.stderr)
                 results.append(views.measure(operation, sides, repeat))
             section = Section(
-                title, explanation, "native", FORMS, results, VIEW_AIMS if stage == "view" else {}
+                title,
+                explanation,
+                "native",
+                [side.label for side in sides[1:]],
+                results,
+                VIEW_AIMS if stage == "view" else {},
             )
             sections.append((section, all(side.clock.sees_cpu for side in sides)))
     return sections
+
+
+def _versions(
+    server: Database, rows: int, repeat: int, names: set[str]
+) -> list[tuple[Section, bool]]:
+    if names and "versions" not in names:
+        return []
+    print(f"views {versions.DEPTH} versions deep", file=sys.stderr)
+    return [(versions.measure(server, rows, repeat), True)]
 
 
 def _copies(
@@ -188,7 +210,7 @@ def _verifying(
 
 
 def _parser() -> argparse.ArgumentParser:
-    stages = ", ".join((*STAGES, "copy", "move", "load"))
+    stages = ", ".join((*STAGES, "versions", "copy", "move", "load"))
     operations = ", ".join(operation.name for operation in views.operations(1))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -206,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         choices=[
             *STAGES,
+            "versions",
             "copy",
             "move",
             "load",

@@ -19,6 +19,9 @@ from compat.compile import swap, sync
 from compat.database import Database
 from compat.mapping import Form, Mapping
 
+Lookup = Literal["with a lookup", "with a lookup, kept"]
+"""Whether products have UUIDs in the target, and whether it keeps their legacy numbers as well."""
+
 Stage = Literal["native", "forward", "view", "reverse"]
 """native: the legacy table alone. forward: with sync triggers, before the cutover. view: after the
 cutover, retired table detached. reverse: after the cutover, retired table kept current."""
@@ -51,7 +54,7 @@ _TARGET_FRAME = """
 CREATE TABLE order_line_items_v2 (
     line_item_id integer PRIMARY KEY,
     order_id integer NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
-    product_id integer NOT NULL REFERENCES products (id),
+    {product},
     position integer NOT NULL,
     quantity integer NOT NULL CHECK (quantity > 0),
     {columns}
@@ -60,6 +63,20 @@ CREATE TABLE order_line_items_v2 (
     UNIQUE (order_id, position)
 ) WITH (autovacuum_enabled = off);
 CREATE INDEX ON order_line_items_v2 (product_id);
+"""
+
+_PRODUCT = "product_id integer NOT NULL REFERENCES products (id)"
+_NEW_PRODUCT = "product_id uuid NOT NULL REFERENCES products_v2 (id)"
+_KEPT_PRODUCT = f"{_NEW_PRODUCT}, legacy_product_id integer"
+
+_NEW_PRODUCTS = """
+CREATE TABLE products_v2 (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    legacy_id integer NOT NULL UNIQUE,
+    sku varchar(32) NOT NULL UNIQUE
+);
+INSERT INTO products_v2 (legacy_id, sku) SELECT id, sku FROM products;
+ANALYZE products_v2;
 """
 
 _RENAMED = """
@@ -86,28 +103,25 @@ _SAME = (
     rules.Column("note", "note"),
 )
 
-_RULES: dict[Form, tuple[rules.AnyRule, ...]] = {
-    "updatable": (
-        *_SAME,
-        rules.Column("price", "unit_price"),
-        rules.Column("status", "state"),
-        rules.Column("created", "created_at"),
-        rules.Column("deleted", "is_deleted"),
-    ),
-    "instead_of": (
-        *_SAME,
-        rules.Cast("price", "unit_price", keep="unit_price_text"),
-        rules.ValueMap(
-            "status",
-            "state",
-            ((1, "pending"), (2, "reserved"), (3, "shipped"), (4, "cancelled")),
-        ),
-        rules.Epoch("created", "created_at"),
-        rules.Flag("deleted", "deleted_at"),
-    ),
-}
+_RENAMES = (
+    *_SAME,
+    rules.Column("price", "unit_price"),
+    rules.Column("status", "state"),
+    rules.Column("created", "created_at"),
+    rules.Column("deleted", "is_deleted"),
+)
 
-_COLUMNS: dict[Form, str] = {"updatable": _RENAMED, "instead_of": _CONVERTED}
+_CONVERSIONS = (
+    *_SAME,
+    rules.Cast("price", "unit_price", keep="unit_price_text"),
+    rules.ValueMap(
+        "status",
+        "state",
+        ((1, "pending"), (2, "reserved"), (3, "shipped"), (4, "cancelled")),
+    ),
+    rules.Epoch("created", "created_at"),
+    rules.Flag("deleted", "deleted_at"),
+)
 
 LINES_PER_ORDER = 4
 PRODUCTS = 1000
@@ -138,11 +152,13 @@ class Side:
     clock: Clock
     rows: int
     mapping: Mapping | None = None
+    lookup: Lookup | None = None
+    title: str | None = None
 
     @property
     def label(self) -> str:
         """The column of the table of results."""
-        return self.stage if self.form is None else self.form
+        return self.title or self.lookup or self.form or self.stage
 
     def vacuum(self) -> None:
         """Give every sample the same table: no dead rows, current statistics."""
@@ -151,13 +167,15 @@ class Side:
 
 
 @contextlib.contextmanager
-def open_side(server: Database, stage: Stage, form: Form | None, rows: int) -> Iterator[Side]:
+def open_side(
+    server: Database, stage: Stage, form: Form | None, rows: int, lookup: Lookup | None = None
+) -> Iterator[Side]:
     """A database of its own, with `rows` loaded, at that stage of its migration."""
     with server.fresh() as url, psycopg.connect(url, autocommit=True) as conn:
-        side = Side(stage, form, conn, Clock(conn), rows)
+        side = Side(stage, form, conn, Clock(conn), rows, lookup=lookup)
         load_legacy(conn, rows)
         if form is not None:
-            side.mapping = create_target(conn, form)
+            side.mapping = create_target(conn, form, lookup)
             expand(conn, side.mapping)
             copy(conn, side.mapping)
             if stage in ("view", "reverse"):
@@ -182,18 +200,28 @@ def load_legacy(conn: Connection, rows: int) -> None:
     conn.execute(f"VACUUM (ANALYZE) {LEGACY}")
 
 
-def create_target(conn: Connection, form: Form) -> Mapping:
+def create_target(conn: Connection, form: Form, lookup: Lookup | None = None) -> Mapping:
     """Create the target table, and the functions that rules call; return the mapping."""
     state.ensure_installed(conn)
-    conn.execute(_TARGET_FRAME.format(columns=_COLUMNS[form].strip()))
-    mapping = Mapping(
+    converts = form != "updatable"
+    columns = _CONVERTED if converts else _RENAMED
+    product = _PRODUCT
+    found: tuple[rules.AnyRule, ...] = _CONVERSIONS if converts else _RENAMES
+    if lookup is not None:
+        conn.execute(_NEW_PRODUCTS)
+        keep = "legacy_product_id" if lookup == "with a lookup, kept" else None
+        product = _NEW_PRODUCT if keep is None else _KEPT_PRODUCT
+        parent = rules.Referenced("public", "products_v2")
+        rule = rules.Lookup("product_id", "product_id", parent, keep)
+        found = (*(other for other in found if other.legacy != rule.legacy), rule)
+    conn.execute(_TARGET_FRAME.format(columns=columns.strip(), product=product))
+    return Mapping(
         LEGACY,
         catalog.reflect_table(conn, LEGACY),
         catalog.reflect_table(conn, "order_line_items_v2"),
-        _RULES[form],
+        found,
+        form=form,
     )
-    assert mapping.chosen_form == form, mapping.reasons_against_updatable
-    return mapping
 
 
 def expand(conn: Connection, mapping: Mapping) -> None:

@@ -17,8 +17,12 @@ from codemods.settings import Settings
 DESCRIPTIONS = {
     "cast": "the type changes (cast)",
     "value_map": "each value becomes another one (value_map)",
+    "text": "the text is trimmed, or its case folded (text)",
     "epoch": "a number of seconds becomes a timestamp (epoch)",
     "flag": "a flag becomes the time at which it was set (flag)",
+    "lookup": "the number of a parent becomes its new key (lookup)",
+    "json_field": "the value moves into a document (json_field)",
+    "delimited": "a text with delimiters becomes an array, or the reverse (delimited)",
     "constant": "the target has no such column, the legacy one is constant (constant)",
     "expression": "the value is computed (expression)",
 }
@@ -172,8 +176,8 @@ def code_from_mapping(mapping: AnyMapping) -> tuple[CodeRename, ...]:
 
 def _column(rule: _Rule) -> ColumnRename:
     # A rule with a side column writes two; the first one is the counterpart. An expression over
-    # several columns has none.
-    single = rule.rule != "expression" or len(rule.targets) == 1
+    # several columns has none, nor has what is one of many in a document.
+    single = rule.rule != "json_field" and (rule.rule != "expression" or len(rule.targets) == 1)
     target = rule.targets[0] if rule.targets and single else None
     if rule.rule == "column":
         return ColumnRename(rule.legacy, target)

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from compat.errors import CatalogError
 from compat.names import qualified
-from compat.tables import Column, Constraint, Index, Sequence, Table
+from compat.tables import Column, Constraint, Index, Policy, Sequence, Table
 
 Connection = psycopg.Connection[Any]
 
@@ -141,7 +141,12 @@ def reflect(conn: Connection, relation: Relation) -> Table:
         )
         sequences = tuple(Sequence(**row) for row in rows(_SEQUENCES))
         triggers = tuple(row["name"] for row in rows(_BEFORE_TRIGGERS))
-        comment = rows("SELECT obj_description(%(oid)s, 'pg_class') AS comment")[0]["comment"]
+        (about,) = rows(_ABOUT)
+        policies = None
+        if about["has_policies"]:
+            policies = tuple(
+                Policy(**(row | {"roles": tuple(row["roles"])})) for row in rows(_POLICIES)
+            )
         cursor.execute("SELECT set_config('search_path', %(path)s, true)", path)
     return Table(
         relation.schema,
@@ -151,7 +156,8 @@ def reflect(conn: Connection, relation: Relation) -> Table:
         indexes,
         sequences,
         triggers,
-        comment,
+        about["comment"],
+        policies,
     )
 
 
@@ -264,6 +270,25 @@ _BEFORE_TRIGGERS = """
 SELECT tgname AS name FROM pg_trigger
 WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1
 ORDER BY tgname
+"""
+
+_ABOUT = """
+SELECT obj_description(oid, 'pg_class') AS comment, relrowsecurity AS has_policies
+FROM pg_class WHERE oid = %(oid)s
+"""
+
+# A sub-query shows in the stored expression only; so it cannot be taken for one in a string.
+_POLICIES = """
+SELECT p.polname AS name,
+       CASE p.polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update'
+                     WHEN 'd' THEN 'delete' ELSE 'all' END AS command,
+       p.polpermissive AS permissive,
+       ARRAY(SELECT r.rolname::text FROM pg_roles r WHERE r.oid = ANY (p.polroles)
+             ORDER BY r.rolname::text COLLATE "C") AS roles,
+       pg_get_expr(p.polqual, p.polrelid) AS using,
+       pg_get_expr(p.polwithcheck, p.polrelid) AS check,
+       strpos(concat(p.polqual::text, p.polwithcheck::text), '{SUBLINK ') > 0 AS has_subquery
+FROM pg_policy p WHERE p.polrelid = %(oid)s ORDER BY p.polname
 """
 
 # Not the keys of partitions, which repeat their table's, nor those over periods (PostgreSQL 18).

@@ -26,8 +26,12 @@ SETTINGS = {
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    "row_security": "off",
 }
-"""Values pass between sessions as text, and are compared and shown so: what they mean is pinned."""
+"""Values pass between sessions as text, and are compared and shown so: what they mean is pinned.
+
+A role to whom policies do not show every row gets an error instead of some of them.
+"""
 
 
 def resolve_url(url: str | None) -> str:

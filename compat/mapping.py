@@ -21,11 +21,14 @@ from pydantic.dataclasses import dataclass
 from compat.errors import MappingError
 from compat.names import check_identifier, derive, literal, qualified
 from compat.rules import AnyRule, Constant, Ends, Expression, Lens, Row
+from compat.rules.json_field import clashes
+from compat.rules.lens import new_row
 from compat.shapes import AnyPart, Choice, Half, Parent, Place, Tag
 from compat.shapes import Fill as Fill  # part of what one writes a mapping with
 from compat.tables import STRICT, Column, Table
 
 Form = Literal["updatable", "bridged", "instead_of"]
+_POLICIES_NEED_TRIGGERS = "row-level security: triggers check, as the caller, what is written"
 
 Need = Literal["copy", "for_update", "hot_rows", "on_conflict"]
 """What applications do to the legacy table that not every form of the view allows."""
@@ -159,6 +162,24 @@ class Mapping:
         return bool(self.parts or self.choices)
 
     @property
+    def copies_through_view(self) -> bool:
+        """True when there are rows that must be copied one by one, as the view's triggers do it.
+
+        Those that no choice takes, that are in the way of others' rows, that triggers of the tables
+        make something else of, or whose parent has a NULL among what identifies it.
+        """
+        is_shared = self.tag is not None and self.tag.column not in self.target_key
+        if is_shared or self.remainder is not None:
+            return True
+        if self.parts and any(table.triggers for table in self.tables):
+            return True
+        nullable = {column.name for column in self.legacy.columns if column.nullable}
+        return any(
+            isinstance(part, Parent) and len(part.holds) > 1 and nullable & set(part.holds)
+            for part in self.parts
+        )
+
+    @property
     def syncs_through_view(self) -> bool:
         """True when only the view's triggers know which rows of which tables are concerned."""
         return self.is_shaped or self.tag is not None
@@ -172,7 +193,9 @@ class Mapping:
     def target_key(self) -> tuple[str, ...]:
         """The target columns that the legacy row key is written to, after the tag's if need be."""
         written = tuple(lens.targets[0] for lens in self.key)
-        return written if self.tag is None else (self.tag.column, *written)
+        if self.tag is None or any(set(key) == set(written) for key in self.target.unique_keys):
+            return written
+        return (self.tag.column, *written)
 
     def lens(self, legacy: str) -> Lens:
         """Return the lens of one legacy column."""
@@ -192,6 +215,8 @@ class Mapping:
     def reasons_against_bridged(self) -> tuple[str, ...]:
         """Why the target could not carry the legacy columns too, one sentence each."""
         reasons = [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.legacy.policies is not None:
+            reasons.append(_POLICIES_NEED_TRIGGERS)
         if self.tag is not None:
             reasons.append(f"{self.target.title} holds the rows of other legacy tables as well")
         for lens in self.lenses if not reasons else ():
@@ -213,6 +238,8 @@ class Mapping:
         ]
         reasons += [f"{fill.target}: filled from {fill.value}" for fill in self.fills]
         reasons += [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.legacy.policies is not None:
+            reasons.append(_POLICIES_NEED_TRIGGERS)
         if self.tag is not None:
             reasons.append(f"{self.tag.column}: only the rows that are {self.tag.value!r}")
         required = {column.name for column in self.legacy.columns if not column.nullable}
@@ -240,6 +267,14 @@ class Mapping:
             reasons.append(f"legacy and target are both {self.legacy.title}: in two databases")
         return tuple(reasons)
 
+    @property
+    def reasons_against_move(self) -> tuple[str, ...]:
+        """Why rows could not be moved to another database, one sentence each."""
+        reasons = [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.tag is not None:
+            reasons.append(f"{self.target.title} holds the rows of other legacy tables as well")
+        return tuple(reasons)
+
     def writes(self, legacy: Row) -> dict[str, str]:
         """Return SQL for every target column of a new target row, over a legacy row.
 
@@ -249,13 +284,12 @@ class Mapping:
 
     def writes_to(self, place: Place, legacy: Row) -> dict[str, str]:
         """Return SQL for the columns of a new row in one place, without those that join it."""
-        written: dict[str, str] = {}
-        for lens in self.lenses_of(place):
-            written |= lens.write(legacy)
+        fills = self.fills if place.part is None else place.part.fills
+        given = {fill.target: fill.write(legacy) for fill in fills}
+        written = new_row(self.lenses_of(place), legacy, given)
         if place.part is None and self.tag is not None:
             written[self.tag.column] = literal(self.tag.value)
-        fills = self.fills if place.part is None else place.part.fills
-        return written | {fill.target: fill.write(legacy) for fill in fills}
+        return written | {name: value for name, value in given.items() if name not in written}
 
     def reads(self, target: Row) -> dict[str, str]:
         """Return SQL for every legacy column, in order, over a target row."""
@@ -292,9 +326,12 @@ class Mapping:
     def to_json(self, indent: int | None = None) -> str:
         """Return the mapping document; equal mappings give equal text."""
         document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_defaults=True)
-        tags = _ADAPTER.dump_python(self, mode="json", include={"rules": {"__all__": {"rule"}}})
+        discriminators = {"rules": {"__all__": {"rule"}}, "parts": {"__all__": {"shape"}}}
+        tags = _ADAPTER.dump_python(self, mode="json", include=discriminators)
         for rule, tag in zip(document["rules"], tags["rules"], strict=True):
             rule["rule"] = tag["rule"]
+        for part, tag in zip(document.get("parts", ()), tags["parts"], strict=True):
+            part["shape"] = tag["shape"]
         document["version"] = self.version
         return json.dumps(document, indent=indent, sort_keys=True, ensure_ascii=False)
 
@@ -414,15 +451,19 @@ class Mapping:
         for rule in self.rules:
             if rule.legacy not in held:
                 continue
-            written.update(rule.targets)
+            written.update(() if rule.shares else rule.targets)
             missing = [name for name in rule.reads if table.column(name) is None]
             for name in missing:
                 yield (
                     f"the rule for {rule.legacy!r} needs {table.title}.{name}, "
                     "which does not exist; create the column or correct the rule"
                 )
+        parts = [rule for rule in self.rules if rule.shares and rule.legacy in held]
+        shared = {name for rule in parts for name in rule.targets}
+        written.update(shared)
+        yield from clashes(parts)
         for fill in self.fills if place.part is None else place.part.fills:
-            written[fill.target] += 1
+            written[fill.target] += fill.target not in shared
             if table.column(fill.target) is None:
                 yield (
                     f"a fill names {fill.target!r}, which {table.title} does not have; "
@@ -489,6 +530,8 @@ class Mapping:
             for reason in self.reasons_against_bridged:
                 yield f"{reason}, which a bridge cannot follow; use form='instead_of'"
         if self.form == "updatable":
+            if self.legacy.policies is not None:
+                yield f"{_POLICIES_NEED_TRIGGERS}; use form='instead_of'"
             for table in self.tables[1:]:
                 yield f"an updatable view cannot write {table.title} as well; use instead_of"
             if self.tag is not None:

@@ -103,6 +103,11 @@ def parse(text: str) -> SqlType:
     return SqlType(name, modifiers, bool(match["array"]))
 
 
+def element(type_text: str) -> str:
+    """Return the type of the elements of an array type."""
+    return type_text.strip().rstrip("[]")
+
+
 def differs(left: str, right: str, type_text: str, collation: str | None = None) -> str:
     """Return SQL that is true when two values of one type can be told apart (NULLs are alike).
 
@@ -112,6 +117,17 @@ def differs(left: str, right: str, type_text: str, collation: str | None = None)
     if parse(type_text).equal_is_same and collation is None:
         return f"{left} IS DISTINCT FROM {right}"
     return f"(ROW({left})::record OPERATOR(pg_catalog.*<>) ROW({right})::record)"
+
+
+def differs_stored(left: str, right: str, type_text: str, collation: str | None = None) -> str:
+    """Return SQL for what `differs` says that PostgreSQL can keep: in a trigger's condition.
+
+    When it writes such a condition out, for a dump, it leaves `::record` away, and reads the
+    operators between two rows as comparisons of their columns then.
+    """
+    if parse(type_text).equal_is_same and collation is None:
+        return f"{left} IS DISTINCT FROM {right}"
+    return f"pg_catalog.record_image_ne(ROW({left}), ROW({right}))"
 
 
 def out_of_range(number: str, legacy_text: str, target_text: str, factor: Decimal) -> str | None:
@@ -142,12 +158,16 @@ def cast_loss(
     A value that does not fit raises an error in PostgreSQL; that is a refusal, not a loss.
     """
     legacy, target = parse(legacy_text), parse(target_text)
+    if legacy.array and target.array:
+        if factor is not None:
+            return "a factor is for single numbers"
+        return cast_loss(element(legacy_text), element(target_text), None, timezone)
     if factor is not None:
         return _scaling_loss(legacy, target, factor)
     if legacy == target:
         return None
     if legacy.array or target.array:
-        return "array elements are converted one by one"
+        return "an array and a single value are not the same; use rules.Delimited for a text"
     if target.is_text and target.modifiers and not _fits(legacy, target.modifiers[0]):
         return f"what is longer than {target.modifiers[0]} characters is cut off"
     if legacy.is_integer:
@@ -164,6 +184,8 @@ def cast_loss(
         return _zone_loss(timezone) if target.has_zone else None
     if target.is_text and legacy.name in {"boolean", "uuid"}:
         return None
+    if target.is_text and legacy.name == "character" and legacy.modifiers:
+        return None  # blanks at its end are no part of a char(n), which pads them again
     if legacy.name == "boolean" and target.name == "integer":
         return None
     if target.is_text and not target.modifiers and "::" not in legacy.name:
@@ -217,7 +239,7 @@ def _fits(legacy: SqlType, length: int) -> bool:
 
     An explicit cast to varchar(n) cuts off what does not, without an error.
     """
-    if legacy.is_text:
+    if legacy.is_character:
         return bool(legacy.modifiers) and legacy.modifiers[0] <= length
     if legacy.digits is not None and not legacy.is_integer:
         before, after = legacy.digits

@@ -17,14 +17,15 @@ import psycopg
 from psycopg.rows import dict_row
 
 from compat.compile.install import install, installed
+from compat.compose import compose_all
 from compat.connection import Connection
-from compat.errors import StateError
+from compat.errors import MappingError, StateError
 from compat.mapping import Mapping
 
 LOCK_PREFIX = "compat "
 """What is hashed for a migration's advisory lock: this and the mapping's name."""
 
-Phase = Literal["expanded", "copying", "copied", "cutover", "contracted"]
+Phase = Literal["expanded", "copying", "copied", "cutover", "contracted", "published"]
 BEFORE_CUTOVER: Final[tuple[Phase, ...]] = ("expanded", "copying", "copied")
 
 
@@ -42,13 +43,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stored:
-    """A mapping as the database holds it."""
+    """A mapping as the database holds it.
+
+    :param mapping: what view, triggers and functions are made of: composed with the later versions
+        that the migration reads through by now
+    :param stated: what was expanded, which the fingerprint is of
+    """
 
     mapping: Mapping
     fingerprint: str
     phase: Phase
     changed_at: datetime
     progress: Progress | None
+    stated: Mapping
 
     @property
     def legacy_sql(self) -> str:
@@ -58,7 +65,8 @@ class Stored:
     @property
     def view_sql(self) -> str:
         """The quoted name of the compatibility view in this phase."""
-        return self.mapping.legacy.sql if self.phase == "cutover" else self.mapping.standby
+        in_use = self.phase in ("cutover", "published")
+        return self.mapping.legacy.sql if in_use else self.mapping.standby
 
 
 def is_installed(conn: Connection) -> bool:
@@ -94,6 +102,7 @@ def load_all(conn: Connection) -> tuple[Stored, ...]:
         rows = cursor.execute(
             """
             SELECT m.name, m.document, m.fingerprint, m.phase, m.changed_at,
+                   to_jsonb(m) ->> 'through' AS through,
                    p.started_at, p.finished_at, r.ranges, r.ranges_finished, r.rows_seen,
                    r.rows_copied
             FROM compat.mapping m LEFT JOIN compat.copy_progress p ON p.mapping = m.name
@@ -106,7 +115,9 @@ def load_all(conn: Connection) -> tuple[Stored, ...]:
             ORDER BY m.name
             """
         ).fetchall()
-    return tuple(_stored(row) for row in rows)
+    stated = {row["name"]: _stated(row) for row in rows}
+    through = {row["name"]: row["through"] for row in rows if row["through"] is not None}
+    return tuple(_stored(row, _composed(row, stated, through)) for row in rows)
 
 
 def load(conn: Connection, name: str) -> Stored:
@@ -195,9 +206,27 @@ def busy(name: str) -> StateError:
     )
 
 
-def _stored(row: dict[str, Any]) -> Stored:
+def _stated(row: dict[str, Any]) -> Mapping:
     document = row["document"]
-    text = document if isinstance(document, str) else json.dumps(document)
+    return Mapping.from_json(document if isinstance(document, str) else json.dumps(document))
+
+
+def _composed(row: dict[str, Any], stated: dict[str, Mapping], through: dict[str, str]) -> Mapping:
+    """Return the mapping of a row, composed with those that it reads through."""
+    name = row["name"]
+    chain = [stated[name]]
+    while name in through:
+        name = through[name]
+        chain.append(stated[name])
+    try:
+        return compose_all(chain)
+    except MappingError:
+        if row["phase"] != "contracted":
+            raise
+        return chain[0]  # nothing is made of it any more
+
+
+def _stored(row: dict[str, Any], mapping: Mapping) -> Stored:
     progress = None
     if row["started_at"] is not None:
         progress = Progress(
@@ -208,5 +237,6 @@ def _stored(row: dict[str, Any]) -> Stored:
             row["started_at"],
             row["finished_at"],
         )
-    mapping = Mapping.from_json(text)
-    return Stored(mapping, row["fingerprint"], row["phase"], row["changed_at"], progress)
+    return Stored(
+        mapping, row["fingerprint"], row["phase"], row["changed_at"], progress, _stated(row)
+    )

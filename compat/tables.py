@@ -5,6 +5,7 @@ Reflected once (compat.catalog) and then part of the mapping, so that a revision
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Literal
 
@@ -80,9 +81,35 @@ class Sequence:
         return names.qualified(self.schema, self.name)
 
 
+PolicyCommand = Literal["all", "select", "insert", "update", "delete"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Policy:
+    """One policy of row-level security.
+
+    :param permissive: False for AS RESTRICTIVE
+    :param roles: for whom it is; () for PUBLIC
+    :param using: SQL over the bare column names, for rows that are there
+    :param check: the same for new rows; None where `using` counts for them too
+    :param has_subquery: whether one of the two reads other tables
+    """
+
+    name: str
+    command: PolicyCommand = "all"
+    permissive: bool = True
+    roles: tuple[str, ...] = ()
+    using: str | None = None
+    check: str | None = None
+    has_subquery: bool = False
+
+
 @dataclass(frozen=True, config=STRICT)
 class Table:
-    """One table; `triggers` names its own BEFORE ROW triggers, which may change what is stored."""
+    """One table; `triggers` names its own BEFORE ROW triggers, which may change what is stored.
+
+    :param policies: None where row-level security is off; () where it is on and shows nothing
+    """
 
     schema: str
     name: str
@@ -92,11 +119,25 @@ class Table:
     sequences: tuple[Sequence, ...] = ()
     triggers: tuple[str, ...] = ()
     comment: str | None = None
+    policies: tuple[Policy, ...] | None = None
 
     @property
     def sql(self) -> str:
         """The quoted, schema-qualified name."""
         return names.qualified(self.schema, self.name)
+
+    @property
+    def policies_json(self) -> str | None:
+        """The policies as compat.policies_of() gives them, None where there are none."""
+        if self.policies is None:
+            return None
+        return json.dumps(
+            [
+                [p.name, p.command, p.permissive, list(p.roles), p.using, p.check]
+                for p in sorted(self.policies, key=lambda policy: policy.name)
+            ],
+            ensure_ascii=False,
+        )
 
     @property
     def title(self) -> str:

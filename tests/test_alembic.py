@@ -5,8 +5,6 @@ Up and down with rows inside, online and as a script, beside the command line an
 
 import contextlib
 import io
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,11 +23,13 @@ from alembic.operations import Operations
 from alembic.util import CommandError
 
 from compat import operations as ops
-from compat import state
+from compat import rules, state
 from compat.database import Database, sqlalchemy_url
 from compat.mapping import Mapping
 from compat.render import IMPORTS, render
+from tests.compat import migrations
 from tests.compat.migrations import one, value
+from tests.programs import run_script
 from tests.run.support import (
     ROOT,
     Connection,
@@ -39,6 +39,7 @@ from tests.run.support import (
     contents,
     environment,
     make_lines,
+    ordinary_role,
     phase,
     succeed,
     verify,
@@ -393,26 +394,6 @@ def test_an_edited_mapping_is_refused_by_its_fingerprint(
 # As a script -------------------------------------------------------------------------------------
 
 
-def run_script(server: Database, url: str, text: str) -> None:
-    """Run a script in psql, stopping at the first error; without psql, as one simple query."""
-    if (psql := find_psql(server)) is None:
-        with psycopg.connect(url, autocommit=True) as conn:
-            conn.execute(text)
-        return
-    program = [psql, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", url]
-    done = subprocess.run(program, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def find_psql(server: Database) -> str | None:
-    """The psql that came with the server, else any."""
-    with contextlib.suppress(OSError):  # no such process here, or not ours to look at
-        beside = Path(os.readlink(f"/proc/{server.process}/exe")).with_name("psql")
-        if os.access(beside, os.X_OK):
-            return str(beside)
-    return shutil.which("psql")
-
-
 def test_the_scripts_of_upgrade_and_downgrade_do_what_the_online_run_does(
     server: Database, url: str, conn: psycopg.Connection
 ) -> None:
@@ -648,3 +629,123 @@ def test_a_downgrade_of_a_contract_needs_the_mapping_in_the_database(
         operations.invoke(ops.UncontractOp(mapping))
 
     assert one(conn, "SELECT to_regnamespace('compat')") == (None,)
+
+
+# Changing a mapping under way -------------------------------------------------------------------
+
+
+def alter(operations: Operations, before: Mapping, after: Mapping, **options: Any) -> None:
+    operations.invoke(ops.AlterMappingOp(before, after, **options))
+
+
+def with_states(mapping: Mapping, *pairs: tuple[int, str]) -> Mapping:
+    """The mapping with other states."""
+    rule = rules.ValueMap("status", "state", pairs)
+    changed = tuple(rule if old.legacy == "status" else old for old in mapping.rules)
+    return replace(mapping, rules=changed)
+
+
+def test_a_mapping_that_converts_otherwise_empties_the_target_only_where_that_is_asked_for(
+    url: str, conn: psycopg.Connection
+) -> None:
+    mapping = make_lines(conn)
+    changed = with_states(mapping, (1, "free"), (2, "taken"), (3, "done"))
+    with operating(url) as operations:
+        create(operations, mapping)
+    run_steps(url, "lines", "copy")
+    before = catalogue(conn), contents(conn)
+
+    with (
+        pytest.raises(CommandError, match="holds rows as the mapping before") as failure,
+        operating(url) as operations,
+    ):
+        alter(operations, mapping, changed)
+    assert "recopy=True" in str(failure.value)
+    assert (catalogue(conn), contents(conn)) == before
+
+    with operating(url) as operations:
+        alter(operations, mapping, changed, recopy=True)
+        alter(operations, mapping, changed, recopy=True)  # done already
+    assert phase(conn, "lines") == "expanded"
+    assert value(conn, "SELECT count(*) FROM lines_v2") == 0
+    assert conn.execute("UPDATE lines SET status = 2 WHERE id = 1").rowcount == 1
+    run_steps(url, "lines", "copy")
+    assert value(conn, "SELECT state FROM lines_v2 WHERE line_id = 1") == "taken"
+
+
+@pytest.mark.parametrize("at", ["expanded", "cutover"])
+def test_a_mapping_that_says_the_same_of_rows_changes_in_place_and_they_stay(
+    url: str, conn: psycopg.Connection, at: str
+) -> None:
+    mapping = migrations.renamed(conn).mapping
+    conn.execute("INSERT INTO lines (qty) SELECT g FROM generate_series(1, 5) AS g")
+    with operating(url) as operations:
+        create(operations, mapping)
+    run_steps(url, "lines", "copy", *(["cutover"] if at == "cutover" else []))
+    target = "SELECT * FROM lines_v2 ORDER BY line_id"
+    name = "lines" if at == "cutover" else "lines__compat"
+    conn.execute(f"CREATE VIEW mine AS SELECT id FROM {name}")
+    before, rows = catalogue(conn), rows_of(conn, target)
+    triggered = replace(mapping, form="instead_of")
+
+    with operating(url) as operations:
+        alter(operations, mapping, triggered)
+    assert rows_of(conn, target) == rows
+    assert value(conn, f"SELECT count(*) FROM pg_trigger WHERE tgrelid = '{name}'::regclass") == 3
+    assert verify(url) == 0
+    with operating(url) as operations:
+        operations.invoke(ops.AlterMappingOp(mapping, triggered).reverse())
+
+    assert catalogue(conn) == before
+    assert rows_of(conn, target) == rows
+    assert verify(url) == 0
+
+
+def test_views_of_the_users_are_made_anew_with_all_that_belongs_to_them_where_a_column_changes(
+    url: str, conn: psycopg.Connection
+) -> None:
+    mapping = migrations.renamed(conn).mapping
+    with operating(url) as operations:
+        create(operations, mapping)
+    with ordinary_role(conn) as role:
+        conn.execute(
+            'CREATE VIEW "My view" WITH (security_barrier) AS SELECT id, note FROM lines__compat;'
+            f' GRANT SELECT, UPDATE (note) ON "My view" TO {role};'
+            " COMMENT ON VIEW \"My view\" IS 'mine'; COMMENT ON COLUMN \"My view\".note IS 'his';"
+            " ALTER VIEW \"My view\" ALTER note SET DEFAULT 'x';"
+            ' CREATE RULE none AS ON DELETE TO "My view" DO INSTEAD NOTHING;'
+            ' CREATE VIEW above AS SELECT m.id FROM "My view" m JOIN lines__compat USING (id);'
+            f" ALTER VIEW above OWNER TO {role}; ALTER VIEW lines__compat ALTER qty SET DEFAULT 9"
+        )
+        before = catalogue(conn)
+        conn.execute("ALTER TABLE lines ADD extra text; ALTER TABLE lines_v2 ADD extra text")
+        wider = migrations.Migration.between(
+            conn, "lines", "lines_v2", [*mapping.rules, rules.Column("extra", "extra")]
+        ).mapping
+
+        with operating(url) as operations:
+            alter(operations, mapping, wider, recopy=True)
+        assert value(conn, "SELECT count(extra) FROM lines__compat") == 0
+        with operating(url) as operations:  # a view cannot lose a column in place
+            operations.execute("ALTER TABLE lines DROP extra")
+            operations.invoke(ops.AlterMappingOp(mapping, wider, recopy=True).reverse())
+            operations.execute("ALTER TABLE lines_v2 DROP extra")
+
+        conn.execute("ALTER VIEW lines__compat ALTER qty SET DEFAULT 9")
+        assert catalogue(conn) == before
+
+
+def test_an_operation_that_needs_the_database_says_so_in_a_script(
+    url: str, conn: psycopg.Connection
+) -> None:
+    mapping = make_lines(conn)
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+    )
+    with Operations.context(context) as operations:
+        for call in (
+            lambda: alter(operations, mapping, replace(mapping, form="instead_of")),
+            lambda: operations.invoke(ops.RepairCompatViewOp(mapping)),
+        ):
+            with pytest.raises(CommandError, match=r"which a script \(--sql\) cannot"):
+                call()

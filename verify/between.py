@@ -16,6 +16,7 @@ from compat import catalog
 from compat.connection import Connection, url_of
 from compat.errors import CatalogError, CompatError
 from compat.mapping import Mapping
+from compat.run.move import check_movable
 from verify.checks import counts, integrity, losses
 from verify.checks.contents import NAME as CONTENTS
 from verify.compare import across
@@ -60,6 +61,7 @@ def run(
     options = options or Options()
     wanted = _wanted(checks)
     options.rules.check_used([mapping])
+    check_movable(mapping)
     if catalog.find_exact(source, mapping.legacy.schema, mapping.legacy.name) is None:
         raise CatalogError(f"the source database has no table {mapping.legacy.title}")
     plan = across.make_plan(source, target, mapping)

@@ -121,7 +121,7 @@ class Rulebook:
 def _concerns(item: Rule | Bounds | DualId, mapping: Mapping) -> bool:
     if item.mapping is not None:
         return item.mapping == mapping.name
-    names = {name for t in (mapping.legacy, mapping.target) for name in (t.name, t.title)}
+    names = {name for t in (mapping.legacy, *mapping.tables) for name in (t.name, t.title)}
     return item.table in names
 
 

@@ -246,7 +246,7 @@ class _Mapping:
             named, other = stored.legacy_sql, stored.view_sql
             if stored.phase == "cutover":
                 named, other = other, named
-            relations = (named, other, stored.mapping.target.sql)
+            relations = (named, other, *(table.sql for table in stored.mapping.tables))
             try:
                 with self.conn.transaction():  # none of this takes the snapshot
                     self.conn.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")

@@ -12,6 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from compat.bridge import bridge_of, carrier_of
+from compat.compile import bridge
+from compat.compile.functions import TARGET, bodies
+from compat.compile.source import matches, tagged
 from compat.connection import Connection, connect, url_of
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, idents, literal, qualified, regclass
@@ -49,13 +53,28 @@ class Scratch:
     @property
     def target(self) -> Table:
         """The copied target table."""
-        return replace(self.mapping.target, schema=self.schema)
+        return replace(carrier_of(self.mapping), schema=self.schema)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The copies of all tables that a legacy row may be stored in, the target first."""
+        others = self.mapping.tables[1:]
+        return (self.target, *(replace(table, schema=self.schema) for table in others))
 
     def reset(self, conn: Connection) -> None:
-        """Give the copied target its first rows again, and commit."""
+        """Give the copied tables their first rows again, and commit."""
         with conn.transaction():
-            conn.execute(f"TRUNCATE {self.target.sql}")
-            conn.execute(_insert(self.target, qualified(self.schema, _BASE)))
+            for number, table in enumerate(self.tables):
+                conn.execute(f"TRUNCATE {table.sql}")
+                conn.execute(_insert(table, self._base(number)))
+
+    def keep(self, conn: Connection) -> None:
+        """Remember the rows of the copied tables as their first ones."""
+        for number, table in enumerate(self.tables):
+            conn.execute(f"CREATE UNLOGGED TABLE {self._base(number)} AS TABLE {table.sql}")
+
+    def _base(self, number: int) -> str:
+        return qualified(self.schema, f"{_BASE}_{number}")
 
     def check_apart(self, conn: Connection) -> None:
         """Make sure that an open transaction has written to nothing but the copy.
@@ -146,6 +165,21 @@ class _Definition:
 
     :param query: names the target without its schema
     :param triggers: by name, events and the function's definition from RETURNS on
+    :param bridge: what the view reads the target through, where that carries a bridge
+    """
+
+    query: str
+    triggers: tuple[tuple[str, str, str], ...]
+    bridge: _BridgeDefinition | None = None
+
+
+@dataclass(frozen=True)
+class _BridgeDefinition:
+    """The inner view of a bridge, and the triggers on the target.
+
+    :param query: of the inner view, names the target without its schema
+    :param triggers: each up to the name of its table, from there to that of its function, and the
+        function's definition from RETURNS on
     """
 
     query: str
@@ -155,19 +189,15 @@ class _Definition:
 def _definition(context: Context) -> _Definition:
     conn, mapping = context.conn, context.mapping
     view = regclass(mapping.legacy.schema, context.view_name)
-    with conn.transaction(force_rollback=True):
-        conn.execute(
-            "SELECT pg_catalog.set_config('search_path', %s, true)", [ident(mapping.target.schema)]
-        )
-        row = conn.execute(f"SELECT pg_catalog.pg_get_viewdef({view})").fetchone()
-    assert row is not None
+    bridge = _bridge_definition(context) if mapping.chosen_form == "bridged" else None
+    path = "compat" if bridge is not None else mapping.target.schema
     triggers = conn.execute(
         "SELECT t.tgname, t.tgtype::int, pg_catalog.pg_get_functiondef(t.tgfoid)"
         f" FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {view} AND NOT t.tgisinternal"
         " AND t.tgtype & 64 <> 0"
     ).fetchall()
     return _Definition(
-        row[0],
+        _query(context, view, path),
         tuple(
             (
                 name,
@@ -176,37 +206,109 @@ def _definition(context: Context) -> _Definition:
             )
             for name, kind, text in triggers
         ),
+        bridge,
     )
+
+
+def _query(context: Context, view: str, path: str) -> str:
+    """Return the query of a view, with the relations of one schema named without it."""
+    with context.conn.transaction(force_rollback=True):
+        context.conn.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [ident(path)])
+        row = context.conn.execute(f"SELECT pg_catalog.pg_get_viewdef({view})").fetchone()
+    assert row is not None
+    query: str = row[0]
+    return query
+
+
+def _bridge_definition(context: Context) -> _BridgeDefinition:
+    mapping = context.mapping
+    inner = regclass("compat", bridge.inner_name(mapping))
+    functions = list(bodies(bridge.define(mapping)))
+    rows = context.conn.execute(
+        "SELECT pg_catalog.pg_get_triggerdef(t.oid),"
+        " pg_catalog.format(' ON %%I.%%I ', n.nspname, c.relname),"
+        " pg_catalog.pg_get_functiondef(t.tgfoid)"
+        " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.oid = {regclass(mapping.target.schema, mapping.target.name)}"
+        " AND t.tgfoid = ANY (SELECT to_regprocedure(f) FROM unnest(%s::text[]) AS f)",
+        [functions],
+    ).fetchall()
+    triggers = []
+    for definition, place, function in rows:
+        head, _, tail = definition.partition(place)
+        condition = tail.rpartition(" EXECUTE FUNCTION ")[0]
+        triggers.append((head, condition, function.partition(" RETURNS trigger\n")[2]))
+    query = _query(context, inner, mapping.target.schema)
+    return _BridgeDefinition(query, tuple(triggers))
 
 
 def _create(conn: Connection, scratch: Scratch, definition: _Definition, rows: int) -> int:
     """Make the copy, commit it, and return how many rows it has."""
-    target, real = scratch.target, scratch.mapping.target
+    real = scratch.mapping.target
+    copies = dict(zip(scratch.mapping.tables, scratch.tables, strict=True))
+    if len({table.name for table in copies}) < len(copies):
+        raise CannotCopy("two of its tables have the same name in different schemas")
     with conn.transaction():
         conn.execute(f"CREATE SCHEMA {ident(scratch.schema)}")
-        conn.execute(
-            f"CREATE UNLOGGED TABLE {target.sql} (LIKE {real.sql} INCLUDING ALL"
-            " EXCLUDING COMMENTS EXCLUDING STATISTICS)"
-        )
+        for original, copy in copies.items():
+            conn.execute(
+                f"CREATE UNLOGGED TABLE {copy.sql} (LIKE {original.sql} INCLUDING ALL"
+                " EXCLUDING COMMENTS EXCLUDING STATISTICS)"
+            )
         path = f"{ident(scratch.schema)}, {ident(real.schema)}"
         conn.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
-        conn.execute(f"CREATE VIEW {scratch.view} AS {definition.query}")
+        if definition.bridge is not None:
+            _create_bridge(conn, scratch, definition.bridge)
+        query = definition.query
+        for original, copy in list(copies.items())[1:]:
+            query = _redirected(conn, query, original, copy)
+        conn.execute(f"CREATE VIEW {scratch.view} AS {query}")
         for number, (name, events, text) in enumerate(definition.triggers):
             function = qualified(scratch.schema, f"trigger_{number}")
-            body = _redirected(conn, text, real, target)
+            body = text
+            for original, copy in copies.items():
+                body = _redirected(conn, body, original, copy)
             conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{body}")
             conn.execute(
                 f"CREATE TRIGGER {ident(name)} INSTEAD OF {events} ON {scratch.view}"
                 f" FOR EACH ROW EXECUTE FUNCTION {function}()"
             )
-        copied = conn.execute(f"{_insert(target, real.sql)} LIMIT {rows:d}").rowcount
+        copied = _copy_rows(conn, scratch, rows)
         if not copied:
             _make_up_a_row(conn, scratch)
-        conn.execute(
-            f"CREATE UNLOGGED TABLE {qualified(scratch.schema, _BASE)} AS TABLE {target.sql}"
-        )
+        scratch.keep(conn)
         scratch.check_apart(conn)
     return copied or 1
+
+
+def _copy_rows(conn: Connection, scratch: Scratch, rows: int) -> int:
+    """Copy some rows of the target or the choices, and what else they consist of."""
+    mapping, copied = scratch.mapping, 0
+    whole = [mapping.target, *(choice.table for choice in mapping.choices)]
+    where = "" if mapping.tag is None else f" AS t WHERE {tagged(mapping)}"
+    for original in whole:
+        copy = replace(original, schema=scratch.schema)
+        copy = scratch.target if original is mapping.target else copy
+        copied += conn.execute(f"{_insert(copy, original.sql)}{where} LIMIT {rows:d}").rowcount
+    for place in mapping.places[1:]:
+        copy = replace(place.table, schema=scratch.schema)
+        belongs = f"SELECT FROM {scratch.target.sql} AS t WHERE {matches(place, TARGET)}"
+        conn.execute(
+            f"{_insert(copy, place.table.sql)} AS {place.row.name} WHERE EXISTS ({belongs})"
+        )
+    return copied
+
+
+def _create_bridge(conn: Connection, scratch: Scratch, definition: _BridgeDefinition) -> None:
+    inner = qualified(scratch.schema, bridge.inner_name(scratch.mapping))
+    marker = bridge_of(scratch.mapping).marker.name
+    conn.execute(f"CREATE VIEW {inner} AS {definition.query}")
+    conn.execute(f"ALTER VIEW {inner} ALTER COLUMN {ident(marker)} SET DEFAULT true")
+    for number, (head, condition, text) in enumerate(definition.triggers):
+        function = qualified(scratch.schema, f"bridge_{number}")
+        conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{text}")
+        conn.execute(f"{head} ON {scratch.target.sql} {condition} EXECUTE FUNCTION {function}()")
 
 
 def _insert(target: Table, source: str) -> str:

@@ -12,11 +12,14 @@ from itertools import count
 
 from compat.bridge import in_transition
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
+from compat.compile.shaped import choices
 from compat.compile.shaped import copy as shaped
+from compat.compile.source import halves, parents
 from compat.compile.source import source as target_rows
 from compat.mapping import Mapping
 from compat.names import ident, idents, literal
 from compat.rules import Row
+from compat.shapes import Place
 
 LEGACY = Row("l")
 
@@ -135,7 +138,7 @@ def purge(mapping: Mapping) -> str:
     not see the copy, and leaves it behind. To be run when no such snapshot is left, before the last
     sweep, and only while nobody but the copy and the sync writes the target. No parameters.
     """
-    if mapping.is_shaped:
+    if mapping.syncs_through_view:
         same = " AND ".join(
             f"{LEGACY.column(name)} = v.{ident(name)}" for name in mapping.legacy.row_key
         )
@@ -162,7 +165,7 @@ def missing(mapping: Mapping, where: str | None = None) -> str:
 def foreign(mapping: Mapping) -> str:
     """Return the query for up to 5 keys of target rows that no legacy row accounts for."""
     matches = same_target_row(mapping, LEGACY)
-    keys = idents(list(mapping.target_key))
+    keys = ", ".join(map(TARGET.column, mapping.target_key))
     return (
         f"SELECT {keys} FROM {target_rows(mapping)}\n"
         f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {matches})\n"
@@ -171,17 +174,46 @@ def foreign(mapping: Mapping) -> str:
 
 
 def attempt(mapping: Mapping) -> tuple[str, tuple[str, ...]]:
-    """Return a query that converts every legacy row and stores nothing, and its columns.
+    """Return a query that converts every legacy row and stores nothing, and what rows may lack.
 
-    It raises what a copy would raise. One row: the number of rows, then for each target column of
-    the second item, in order, the number of rows that give it a value.
+    It raises what a copy would raise. One row: for each text of the second item, in order, the
+    number of rows of which it is true, then what need not be looked at.
     """
-    written = mapping.writes(LEGACY)
-    values = list(written.values())
-    for place in mapping.places[1:]:  # only whether it raises
-        values += mapping.writes_to(place, LEGACY).values()
-    counts = ", ".join(f"count({value})" for value in values)
-    return f"SELECT count(*), {counts} FROM {mapping.legacy.sql} AS l", tuple(written)
+    lacking, evaluated = [], []
+    for place in mapping.places:
+        for name, value in mapping.writes_to(place, LEGACY).items():
+            column = place.table.column(name)
+            if column is None or column.nullable:
+                evaluated.append(f"count({value})")
+                continue
+            missing = f"({value}) IS NULL"
+            if place.part is not None and place.part.may_lack:
+                missing += f" AND {_given(mapping, place)}"
+            lacking.append((f"give no value for {place.table.title}.{name}", missing))
+    if mapping.choices:
+        lacking.append(("are taken by no table of the mapping", _homeless(mapping)))
+    counts = [f"count(*) FILTER (WHERE {condition})" for _, condition in lacking]
+    selected = ", ".join([*counts, *evaluated])
+    return f"SELECT {selected} FROM {mapping.legacy.sql} AS l", tuple(text for text, _ in lacking)
+
+
+def homeless(mapping: Mapping) -> str:
+    """Return the query for up to 5 keys (text[]) of legacy rows that no choice takes."""
+    keys = ", ".join(key_columns(mapping))
+    return (
+        f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l\n"
+        f"WHERE {_homeless(mapping)} ORDER BY {keys} LIMIT 5"
+    )
+
+
+def _homeless(mapping: Mapping) -> str:
+    return f"({choices.place(mapping, LEGACY)}) IS NULL"
+
+
+def _given(mapping: Mapping, place: Place) -> str:
+    """Return the condition that a part that may lack has a row for a legacy row."""
+    held = ", ".join(LEGACY.column(name) for name in mapping.holds(place))
+    return f"num_nonnulls({held}) > 0"
 
 
 def refused(mapping: Mapping) -> list[tuple[str, str]]:
@@ -227,8 +259,12 @@ def key_columns(mapping: Mapping) -> list[str]:
 
 def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = None) -> str:
     source = source or f"{mapping.legacy.sql} AS l"
-    if mapping.is_shaped:
+    if mapping.choices and mapping.tag is None:
+        return _copy_choices(mapping, condition, tail, source)
+    if mapping.copies_through_view:
         return _copy_one_by_one(mapping, condition, tail, source)
+    if mapping.parts:
+        return _copy_parts(mapping, condition, tail, source)
     columns, values = columns_and_values(in_transition(mapping).writes(LEGACY))
     descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
@@ -244,6 +280,97 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
         "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
         f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
     )
+
+
+def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str:
+    """Return the statement that makes the missing parents, then the target's rows, then halves.
+
+    A target row that the sync has brought since the snapshot is a conflict, and gets no halves
+    here. A row whose parent has gone meanwhile is passed by: the sweep brings it.
+    """
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    steps = [_seen(source, condition, tail)]
+    written, joins, conditions = mapping.writes(LEGACY), "", []
+    for place in parents(mapping):
+        steps += shaped.parents_of(mapping, place, LEGACY)
+        alias = place.row.name
+        same = shaped.same_parent(mapping, place, LEGACY)
+        joins += f"\n    LEFT JOIN {alias}_all AS {alias} ON {same}"
+        written |= {other: place.row.column(mine) for mine, other in place.on}
+        key = place.row.column(place.on[0][0])
+        conditions.append(f"({key} IS NOT NULL OR NOT {_given(mapping, place)})")
+    columns, values = columns_and_values(written)
+    where = f"\n    WHERE {' AND '.join(conditions)}" if conditions else ""
+    steps.append(
+        f"copied AS (\n    INSERT INTO {mapping.target.sql} AS t ({columns})\n"
+        f"    SELECT {values} FROM seen AS l{joins}{where}\n"
+        f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING t.*\n)"
+    )
+    for place in halves(mapping):
+        joined = {mine: TARGET.column(other) for mine, other in place.on}
+        columns, values = columns_and_values(joined | mapping.writes_to(place, LEGACY))
+        optional = place.part is not None and place.part.may_lack
+        given = f"\n    WHERE {_given(mapping, place)}" if optional else ""
+        steps.append(
+            f"{place.row.name}_copied AS (\n"
+            f"    INSERT INTO {place.table.sql} AS {place.row.name} ({columns})\n"
+            f"    SELECT {values}\n    FROM copied AS t JOIN seen AS l "
+            f"ON {same_target_row(mapping, LEGACY)}{given}\n)"
+        )
+    return _for_driver(
+        f"WITH {', '.join(steps)}\n"
+        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
+        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+    )
+
+
+def _copy_choices(mapping: Mapping, condition: str, tail: str, source: str) -> str:
+    """Return the statement that inserts rows into the table that is due for each.
+
+    Where the sync has brought a row since the snapshot, it has taken that same table.
+    """
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    columns, values = columns_and_values(mapping.writes(LEGACY))
+    place, absent = choices.place(mapping, LEGACY), same_target_row(mapping, LEGACY)
+    steps = [
+        _seen(source, condition, tail),
+        f"due AS MATERIALIZED (\n    SELECT l.*, {place} AS {ident(_place_name(mapping))} "
+        "FROM seen AS l\n"
+        f"    WHERE NOT EXISTS (SELECT FROM {target_rows(mapping)} WHERE {absent})\n)",
+    ]
+    due = LEGACY.column(_place_name(mapping))
+    counted = []
+    for number, table in choices.numbered(mapping):
+        counted.append(f"copied_{number}")
+        steps.append(
+            f"{counted[-1]} AS (\n    INSERT INTO {table.sql} AS t ({columns})\n"
+            f"    SELECT {values} FROM due AS l WHERE {due} = {number}\n"
+            f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING 1\n)"
+        )
+    if mapping.remainder is not None:  # the view says why it refuses them
+        counted.append("refused")
+        steps.append(
+            "refused AS MATERIALIZED (\n"
+            f"    SELECT {shaped.call(mapping, LEGACY)} FROM due AS l WHERE {due} IS NULL\n)"
+        )
+    total = " + ".join(f"(SELECT count(*) FROM {name})" for name in counted)
+    return _for_driver(
+        f"WITH {', '.join(steps)}\n"
+        f"SELECT (SELECT count(*) FROM seen), {total},\n"
+        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+    )
+
+
+def _seen(source: str, condition: str, tail: str) -> str:
+    return (
+        f"seen AS MATERIALIZED (\n    SELECT l.* FROM {source}\n"
+        f"    WHERE {condition}\n    {tail}\n)"
+    )
+
+
+def _place_name(mapping: Mapping) -> str:
+    names = (f"place{n}" for n in count(1))
+    return next(name for name in names if name not in mapping.legacy.column_names)
 
 
 def _copy_one_by_one(mapping: Mapping, condition: str, tail: str, source: str) -> str:

@@ -1,23 +1,26 @@
 """The frame of every generated trigger function, and the pieces of SQL that they share.
 
-All of them: SECURITY DEFINER as the legacy table's owner, fixed search path (compat.own adds the
-table's schema where that is safe), static SQL, no exception block, callable by nobody.
+All that write: SECURITY DEFINER as the legacy table's owner. All: fixed search path (compat.own
+adds the table's schema where that is safe), static SQL, an exception block only where an error is
+likely, callable by nobody.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, literal, regclass
-from compat.rules import NEW, OLD, Row
+from compat.rules import NEW, OLD, Lens, Row
+from compat.rules.lens import changed_row
 from compat.tables import Table
 
 TARGET = Row("t")
 """The target table, as every generated statement aliases it."""
 
 _DEFINITION = re.compile(
-    r"CREATE OR REPLACE FUNCTION (?P<name>.+?)\(\) RETURNS trigger\n.*?"
+    r"CREATE OR REPLACE FUNCTION (?P<signature>.+?\)) RETURNS (?:trigger|boolean)\n.*?"
     r"AS (?P<tag>\$compat\d*\$)(?P<body>.*)(?P=tag)$",
     re.DOTALL,
 )
@@ -34,12 +37,23 @@ def trigger_function(mapping: Mapping, purpose: str, body: str, owner_of: Table)
     :param body: the PL/pgSQL from DECLARE or BEGIN to END
     :param owner_of: the table whose owner the function runs as
     """
+    return _function(mapping, purpose, body, owner_of, "SECURITY DEFINER")
+
+
+def caller_function(mapping: Mapping, purpose: str, body: str, owner_of: Table) -> list[str]:
+    """Return the same for a function that runs as whoever sets off the trigger."""
+    return _function(mapping, purpose, body, owner_of, "SECURITY INVOKER")
+
+
+def _function(
+    mapping: Mapping, purpose: str, body: str, owner_of: Table, security: str
+) -> list[str]:
     name = mapping.function(purpose)
     source = dollar_quote(f"\n#variable_conflict use_column\n{body}\n")
     signature = literal(f"{name}()")
     return [
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger\n"
-        "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n"
+        f"LANGUAGE plpgsql {security} SET search_path = pg_catalog, pg_temp\n"
         f"AS {source}",
         f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC",
         f"SELECT compat.own({signature}::pg_catalog.regprocedure, "
@@ -63,24 +77,13 @@ def same_target_row(mapping: Mapping, legacy: Row) -> str:
     return " AND ".join(conditions)
 
 
-def assignments_of_update(mapping: Mapping, *, converted: bool = True) -> str:
+def assignments_of_update(mapping: Mapping, lenses: Sequence[Lens] | None = None) -> str:
     """Return the SET list that carries an update OLD → NEW of a legacy row into the target row.
 
-    :param converted: False leaves out what a rule converts: for rows in which nothing of that kind
-        changed
-
-    A converted column is written only when its legacy value changed (GetPut), so that what the
-    legacy side cannot see (microseconds, the instant behind a flag) survives.
+    :param lenses: those of the columns that may have changed; None for all
     """
-    parts = []
-    for lens in mapping.lenses:
-        if lens.converts and not converted:
-            continue
-        changed = lens.changed(NEW, OLD)
-        for name, value in lens.write(NEW, current=TARGET).items():
-            kept = f"CASE WHEN {changed} THEN {value} ELSE {TARGET.column(name)} END"
-            parts.append(f"{ident(name)} = {kept if lens.converts else value}")
-    return ",\n        ".join(parts)
+    written = changed_row(mapping.lenses if lenses is None else lenses, TARGET, OLD, NEW)
+    return ",\n        ".join(f"{ident(name)} = {value}" for name, value in written.items())
 
 
 def columns_and_values(written: dict[str, str]) -> tuple[str, str]:
@@ -89,9 +92,9 @@ def columns_and_values(written: dict[str, str]) -> tuple[str, str]:
 
 
 def bodies(statements: list[str]) -> dict[str, str]:
-    """Return, by quoted name, the body of each trigger function that these statements define."""
+    """Return, by signature, the body of each function that these statements define."""
     found = map(_DEFINITION.match, statements)
-    return {match["name"]: match["body"] for match in found if match}
+    return {match["signature"]: match["body"] for match in found if match}
 
 
 def triggers(statements: list[str]) -> list[tuple[str, str, str]]:

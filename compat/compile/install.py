@@ -15,11 +15,18 @@ _FILES = (
     "state",  # first: what the others are made of
     "evidence",
     "values",
+    "versions",
     "refusals",
+    "errors",
     "looks",
+    "replacement",
     "ownership",
     "foreign_keys",
+    "dependents",
+    "policies",
+    "bridge",
     "move",
+    "execution",  # last: of all of them
 )
 
 

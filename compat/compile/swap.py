@@ -6,23 +6,33 @@ then only renames, so that its locks are held for milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from compat import sqltypes
-from compat.compile import retired, sync, view
+from compat.compile import bridge, lookups, policies, retired, sync, versions, view
 from compat.compile.functions import TARGET
+from compat.compile.shaped import copy as shaped
+from compat.compile.source import source
+from compat.compile.versions import Older
 from compat.mapping import Mapping
 from compat.names import ident, idents, literal, qualified, regclass
 from compat.rules import Cast, Lens
+from compat.shapes import Parent
 from compat.tables import Sequence, Table
 
 
 def register(mapping: Mapping) -> list[str]:
     """Return the statements that store the mapping, in phase `expanded`."""
-    document, name = literal(mapping.to_json()), literal(mapping.name)
-    return [
+    return [store(mapping, "expanded"), event(mapping, "expand")]
+
+
+def store(mapping: Mapping, phase: str) -> str:
+    """Return the statement that stores a mapping which the database does not know."""
+    values = (mapping.name, mapping.to_json(), mapping.fingerprint, phase)
+    return (
         "INSERT INTO compat.mapping (name, document, fingerprint, phase)\n"
-        f"VALUES ({name}, {document}, {literal(mapping.fingerprint)}, 'expanded')",
-        _event(mapping, "expand"),
-    ]
+        f"VALUES ({', '.join(map(literal, values))})"
+    )
 
 
 def unregister(mapping: Mapping) -> list[str]:
@@ -32,7 +42,7 @@ def unregister(mapping: Mapping) -> list[str]:
         f"SELECT compat.build_deferred_indexes({name})",
         f"DELETE FROM compat.reject WHERE mapping = {name}",
         f"DELETE FROM compat.mapping WHERE name = {name}",
-        _event(mapping, "unexpand"),
+        event(mapping, "unexpand"),
     ]
 
 
@@ -40,18 +50,23 @@ def create_sync(mapping: Mapping) -> list[str]:
     """Return the statements that register the mapping and start the sync legacy → target."""
     return [
         f"LOCK TABLE {mapping.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
-        f"SELECT compat.require_empty({_regclass(mapping.target)})",
-        f"SELECT compat.require_alike({_regclass(mapping.legacy)}, {_regclass(mapping.target)})",
+        *map(_require_empty(mapping), _filled(mapping)),
+        *_require_alike(mapping),
+        *lookups.require_parents(mapping),
         *register(mapping),
-        *sync.create_forward(mapping),
+        *bridge.create(mapping),
+        *([] if mapping.syncs_through_view else sync.create_forward(mapping)),
+        *lookups.create(mapping),
     ]
 
 
 def drop_sync(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create_sync`."""
     return [
-        _require_phase(mapping, "expanded", "copying", "copied"),
-        *sync.drop_forward(mapping),
+        require_phase(mapping, "expanded", "copying", "copied"),
+        *([] if mapping.syncs_through_view else sync.drop_forward(mapping)),
+        *lookups.drop(mapping),
+        *bridge.drop(mapping),
         *unregister(mapping),
     ]
 
@@ -62,48 +77,79 @@ def create_compat_view(mapping: Mapping) -> list[str]:
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
         view.wear_looks_of(mapping.legacy.schema, mapping.standby_name, mapping.legacy),
+        _withdraw(_standby(mapping)),
+        *(sync.create_forward(mapping) if mapping.syncs_through_view else []),
+        *(shaped.define(mapping) if mapping.copies_through_view else []),
     ]
 
 
 def drop_compat_view(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create_compat_view`."""
-    return [*view.drop_view(mapping), sync.drop_reverse_function(mapping)]
+    return [
+        *([shaped.drop(mapping)] if mapping.copies_through_view else []),
+        *(sync.drop_forward(mapping) if mapping.syncs_through_view else []),
+        *view.drop_view(mapping),
+        sync.drop_reverse_function(mapping),
+    ]
 
 
-def cutover(mapping: Mapping) -> list[str]:
+def cutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
     """Return the statements that put the view under the legacy name, in one transaction.
 
-    Locks are taken in the order in which writers take them: what references the legacy table, whose
-    foreign keys look at it next; legacy; target. A session whose
-    plan is from before a rollback takes view, then target, until it finds its plan outdated.
+    :param older: the versions whose views read the legacy table, and go on reading the target
+
+    Locks are taken in the order in which clients take them: what reads the legacy table through a
+    view of its own; what references it, whose foreign keys look at it next; legacy; target. A
+    session whose plan is from before a rollback takes view, then target, until it finds its plan
+    outdated.
     """
     legacy = mapping.legacy
     return [
         _require_copied(mapping),
+        *_require_alike(mapping),
+        *_own(mapping),
+        f"SELECT compat.lock_dependents({_regclass(legacy)})",
         _lock_referencing(legacy, "SHARE ROW EXCLUSIVE"),
+        *versions.lock(older),
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
         "SELECT compat.hurry()",
         f"LOCK TABLE {mapping.standby} IN ACCESS EXCLUSIVE MODE",  # and, beneath it, the target
+        versions.require_settled(mapping),
+        versions.require(mapping, older),
+        *versions.put_beneath(mapping, older),
         *sync.detach_forward(mapping),
+        _note_dependents(mapping, legacy),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
+        _follow_name(mapping),
+        _note_looks(mapping, _retired(mapping)),
         view.wear_looks_of(legacy.schema, legacy.name, _retired(mapping)),
+        _withdraw(_retired(mapping)),
         *_own_sequences(mapping, legacy.sql, use=True),
+        *_own_sequences_of(older, use=True),
         *sync.attach_reverse(mapping),
         retired.guard(mapping),
+        f"SELECT compat.move_triggers({_regclass(_retired(mapping))}, {_regclass(legacy)})",
         f"SELECT compat.add_foreign_key_twins({literal(mapping.name)}, "
         f"{_regclass(_retired(mapping))}, {_column_arrays(mapping)[0]}, "
         f"{_regclass(mapping.target)}, {_column_arrays(mapping)[1]})",
         _set_phase(mapping, "cutover"),
-        _event(mapping, "cutover"),
+        event(mapping, "cutover"),
     ]
 
 
-def uncutover(mapping: Mapping) -> list[str]:
-    """Return the statements that put the legacy table back under its name."""
+def uncutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
+    """Return the statements that put the legacy table back under its name.
+
+    :param older: the versions whose views go back to reading it
+    """
     legacy = mapping.legacy
     return [
-        _require_phase(mapping, "cutover"),
+        require_phase(mapping, "cutover"),
+        versions.require(mapping, older),
+        versions.require_topmost(mapping),
+        *versions.lock(older),
+        f"SELECT compat.lock_dependents({_regclass(legacy)})",
         _lock_referencing(_retired(mapping), "ACCESS EXCLUSIVE"),
         # Locks the view and, beneath it, the target, as the view's writers do.
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
@@ -112,13 +158,19 @@ def uncutover(mapping: Mapping) -> list[str]:
         f"SELECT compat.drop_foreign_key_twins({literal(mapping.name)})",
         *sync.detach_reverse(mapping),
         retired.unguard(mapping),
+        f"SELECT compat.return_triggers({_regclass(_retired(mapping))}, {_regclass(legacy)})",
+        _note_dependents(mapping, legacy),
         f"ALTER VIEW {legacy.sql} RENAME TO {ident(mapping.standby_name)}",
         f"ALTER TABLE {mapping.retired} RENAME TO {ident(legacy.name)}",
+        _follow_name(mapping),
         view.wear_looks_of(legacy.schema, legacy.name, _standby(mapping)),
+        _withdraw(_standby(mapping)),
         *_own_sequences(mapping, legacy.sql, use=False),
+        *_own_sequences_of(older, use=False),
+        *versions.take_from_beneath(mapping, older),
         *sync.attach_forward(mapping),
         _set_phase(mapping, "copied"),
-        _event(mapping, "rollback"),
+        event(mapping, "rollback"),
     ]
 
 
@@ -126,7 +178,8 @@ def contract(mapping: Mapping) -> list[str]:
     """Return the statements that remove the view, the retired table and all that served them."""
     legacy = mapping.legacy
     return [
-        _require_phase(mapping, "cutover"),
+        require_phase(mapping, "cutover"),
+        versions.require_above(mapping),
         f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",
         f"UPDATE compat.mapping SET looks = compat.looks_of({_regclass(legacy)}) "
         f"|| compat.foreign_keys_of({_regclass(_retired(mapping))}) "
@@ -137,12 +190,15 @@ def contract(mapping: Mapping) -> list[str]:
             for sequence in legacy.sequences
         ],
         *sync.detach_reverse(mapping),
+        *lookups.drop(mapping),
         *view.drop_view(mapping, legacy.name),
         sync.drop_reverse_function(mapping),
         f"DROP FUNCTION {mapping.function('sync')}()",
+        *([shaped.drop(mapping)] if mapping.copies_through_view else []),
+        *bridge.drop(mapping),
         f"DROP TABLE {mapping.retired}",
         _set_phase(mapping, "contracted"),
-        _event(mapping, "contract"),
+        event(mapping, "contract"),
     ]
 
 
@@ -155,12 +211,15 @@ def uncontract(mapping: Mapping) -> list[str]:
     legacy_columns, target_columns = _column_arrays(mapping)
     looks = f"(SELECT looks FROM compat.mapping WHERE name = {name})"
     return [
-        _require_phase(mapping, "contracted"),
-        f"LOCK TABLE {mapping.target.sql} IN SHARE ROW EXCLUSIVE MODE",
+        require_phase(mapping, "contracted"),
+        versions.require_above(mapping),
+        versions.require_settled(mapping),
+        versions.require_topmost(mapping),
+        *[f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE" for table in mapping.tables],
         # First under the legacy name: references to itself and the functions speak of it.
         *create_table(legacy, legacy.name),
         f"INSERT INTO {legacy.sql} ({columns}) OVERRIDING SYSTEM VALUE\n"
-        f"SELECT {reads} FROM {mapping.target.sql} AS {TARGET.name}",
+        f"SELECT {reads} FROM {source(mapping)}",
         *add_constraints(legacy, legacy.name, foreign_keys=False),
         *[
             f"SELECT compat.restore_foreign_key({_regclass(legacy)}, {literal(item.name)}, "
@@ -168,21 +227,25 @@ def uncontract(mapping: Mapping) -> list[str]:
             for item in legacy.constraints
             if item.kind == "foreign_key"
         ],
+        *policies.enable(mapping),
         f"SELECT compat.wear({_regclass(legacy)}, {looks})",
+        *bridge.create(mapping, filled=True),
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
-        *sync.create_forward(mapping),
-        *sync.detach_forward(mapping),
+        *sync.define_forward(mapping),
+        *(shaped.define(mapping) if mapping.copies_through_view else []),
+        *lookups.create(mapping),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
         view.wear_looks_of(legacy.schema, legacy.name, _retired(mapping)),
+        _withdraw(_retired(mapping)),
         *_own_sequences(mapping, legacy.sql, use=True),
         *sync.attach_reverse(mapping),
         retired.guard(mapping),
         f"SELECT compat.reattach_foreign_keys({name}, {_regclass(_retired(mapping))}, "
         f"{legacy_columns}, {_regclass(mapping.target)}, {target_columns})",
         _set_phase(mapping, "cutover"),
-        _event(mapping, "uncontract"),
+        event(mapping, "uncontract"),
     ]
 
 
@@ -250,7 +313,12 @@ def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
             f"ALTER SEQUENCE {sequence.sql} OWNED BY {owner}.{ident(sequence.column)}"
         )
         target = lens.ends.target(lens.targets[0]) if lens.targets else None
-        if target is None or target.default is not None or target.identity is not None:
+        if (
+            lens.part is not None
+            or target is None
+            or target.default is not None
+            or target.identity is not None
+        ):
             continue
         change = (
             f"SET DEFAULT nextval({literal(sequence.sql)}::regclass)" if use else "DROP DEFAULT"
@@ -259,6 +327,15 @@ def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
             f"ALTER TABLE {mapping.target.sql} ALTER COLUMN {ident(target.name)} {change}"
         )
     return statements
+
+
+def _own_sequences_of(older: tuple[Older, ...], use: bool) -> list[str]:
+    """Return the statements by which the target draws the keys of older versions, or no longer."""
+    return [
+        statement
+        for item in older
+        for statement in _own_sequences(item.composed, item.composed.legacy.sql, use)
+    ]
 
 
 def _heir(mapping: Mapping, sequence: Sequence) -> str:
@@ -272,6 +349,29 @@ def _heir(mapping: Mapping, sequence: Sequence) -> str:
     return f"{mapping.target.sql}.{ident(targets[0])}"
 
 
+def _filled(mapping: Mapping) -> list[Table]:
+    """Return the tables whose rows, or those with the tag, all come from the legacy side.
+
+    Parents may be there before; and so may halves of rows that are tagged otherwise.
+    """
+    if mapping.tag is not None:
+        return [mapping.target]
+    parents = [place.table for place in mapping.places if isinstance(place.part, Parent)]
+    return [table for table in mapping.tables if table not in parents]
+
+
+def _require_empty(mapping: Mapping) -> Callable[[Table], str]:
+    def check(table: Table) -> str:
+        if mapping.tag is None:
+            return f"SELECT compat.require_empty({_regclass(table)})"
+        return (
+            f"SELECT compat.require_untagged({_regclass(table)}, {literal(mapping.tag.column)}, "
+            f"{literal(str(mapping.tag.value))})"
+        )
+
+    return check
+
+
 def _column_arrays(mapping: Mapping) -> tuple[str, str]:
     """Return what foreign keys may follow, as two SQL arrays: legacy names, target names."""
     pairs = [(lens.legacy.name, lens.targets[0]) for lens in mapping.lenses if _followed(lens)]
@@ -281,6 +381,8 @@ def _column_arrays(mapping: Mapping) -> tuple[str, str]:
 
 def _followed(lens: Lens) -> bool:
     """True when a referencing column may reference the target column as well as the legacy one."""
+    if lens.part is not None:
+        return False
     if not lens.converts:
         return True
     types = (lens.legacy.type, lens.ends.target(lens.targets[0]).type) if lens.targets else ()
@@ -307,11 +409,54 @@ def _regclass(table: Table) -> str:
     return regclass(table.schema, table.name)
 
 
+def _require_alike(mapping: Mapping) -> list[str]:
+    return [
+        policies.require(mapping, mapping.legacy.name),
+        *[
+            f"SELECT compat.require_alike({_regclass(mapping.legacy)}, {_regclass(table)})"
+            for table in mapping.tables
+        ],
+    ]
+
+
+# What defines or gives away a function, in statements that can be repeated.
+_OWNING = ("SELECT compat.own(", "SELECT compat.define_references(")
+
+
+def _own(mapping: Mapping) -> list[str]:
+    """Return the statements that give all to its owner, who may be another one by now."""
+    generated = [*create_sync(mapping), *create_compat_view(mapping)]
+    return [
+        f"SELECT compat.give_view({_regclass(_standby(mapping))}, {_regclass(mapping.legacy)})",
+        *[statement for statement in generated if statement.startswith(_OWNING)],
+    ]
+
+
+def _withdraw(table: Table) -> str:
+    return f"SELECT compat.withdraw({_regclass(table)})"
+
+
+def _note_looks(mapping: Mapping, table: Table) -> str:
+    return (
+        f"UPDATE compat.mapping SET looks = compat.looks_of({_regclass(table)}) "
+        f"WHERE name = {literal(mapping.name)}"
+    )
+
+
+def _note_dependents(mapping: Mapping, table: Table) -> str:
+    return f"SELECT compat.note_dependents({literal(mapping.name)}, {_regclass(table)})"
+
+
+def _follow_name(mapping: Mapping) -> str:
+    return f"SELECT compat.follow_name({literal(mapping.name)})"
+
+
 def _lock_referencing(table: Table, mode: str) -> str:
     return f"SELECT compat.lock_referencing({_regclass(table)}, {literal(mode)})"
 
 
-def _require_phase(mapping: Mapping, *phases: str) -> str:
+def require_phase(mapping: Mapping, *phases: str) -> str:
+    """Return the statement that locks the migration's state, and raises in all other phases."""
     return (
         f"SELECT compat.require_phase({literal(mapping.name)}, {', '.join(map(literal, phases))})"
     )
@@ -334,7 +479,8 @@ def _set_phase(mapping: Mapping, phase: str) -> str:
     )
 
 
-def _event(mapping: Mapping, step: str) -> str:
+def event(mapping: Mapping, step: str) -> str:
+    """Return the statement that writes a step into the log of the database."""
     return (
         "INSERT INTO compat.event (mapping, step, detail) VALUES "
         f"({literal(mapping.name)}, {literal(step)}, "

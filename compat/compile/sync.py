@@ -20,6 +20,7 @@ from compat.compile.functions import (
     trigger_function,
 )
 from compat.compile.shaped import sync as shaped
+from compat.compile.source import parents, tagged
 from compat.mapping import Mapping
 from compat.names import derive, dollar_quote, ident, idents, literal, regclass
 from compat.rules import NEW, OLD, Constant, Lens, Row
@@ -65,9 +66,9 @@ def detach_forward(mapping: Mapping) -> list[str]:
     return [
         *_drop_triggers(mapping, "sync", mapping.legacy),
         *[
-            f"DROP TRIGGER {_own(mapping, name)} ON {table.sql}"
+            f"DROP TRIGGER {name} ON {table.sql}"
             for table in mapping.tables
-            for name in (EARLY_WRITES, EARLY_TRUNCATE)
+            for name, _ in _early_guards(mapping, table)
         ],
     ]
 
@@ -177,23 +178,50 @@ END
 
 
 def _refuse_early_writes(mapping: Mapping) -> list[str]:
-    return [statement for table in mapping.tables for statement in _early_guard(mapping, table)]
-
-
-def _early_guard(mapping: Mapping, table: Table) -> list[str]:
-    # What triggers write (ours, or the cascades of foreign keys) has a depth; the copy says so.
-    refuse = (
-        f"ON {table.sql} FOR EACH STATEMENT\n"
-        "WHEN (pg_catalog.pg_trigger_depth() = 0\n"
-        "      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')\n"
-        f"EXECUTE FUNCTION compat.refuse_early_write({literal(mapping.legacy.sql)})"
-    )
-    writes, truncates = (_own(mapping, name) for name in (EARLY_WRITES, EARLY_TRUNCATE))
     return [
-        f"CREATE TRIGGER {writes} BEFORE INSERT OR UPDATE OR DELETE\n{refuse}",
-        # After it, so that it is seen whether the same command has emptied the legacy table too.
-        f"CREATE TRIGGER {truncates} AFTER TRUNCATE\n{refuse}",
+        f"CREATE TRIGGER {name} {definition}"
+        for table in mapping.tables
+        for name, definition in _early_guards(mapping, table)
     ]
+
+
+def _early_guards(mapping: Mapping, table: Table) -> list[tuple[str, str]]:
+    """Return name and definition of the triggers that keep others from writing to a table."""
+
+    def refused(event: str, level: str = "STATEMENT", condition: str = "true") -> str:
+        # What triggers write (ours, or the cascades of foreign keys) has a depth; the copy says so.
+        also = "" if condition == "true" else f"\n      AND ({condition})"
+        return (
+            f"{event}\nON {table.sql} FOR EACH {level}\n"
+            "WHEN (pg_catalog.pg_trigger_depth() = 0\n"
+            "      AND pg_catalog.current_setting('compat.early_writes', true) "
+            f"IS DISTINCT FROM 'on'{also})\n"
+            f"EXECUTE FUNCTION compat.refuse_early_write({literal(mapping.legacy.sql)})"
+        )
+
+    writes, truncates = (_own(mapping, name) for name in (EARLY_WRITES, EARLY_TRUNCATE))
+    parent = next((p for p in parents(mapping) if p.table == table), None)
+    if parent is not None:
+        # Others may add parents; but one that changes or goes would do so in legacy rows.
+        read = dict.fromkeys(
+            [*(mine for mine, _ in parent.on)]
+            + [name for lens in mapping.lenses_of(parent) for name in lens.rule.reads]
+        )
+        guards = [(writes, refused(f"BEFORE UPDATE OF {idents(tuple(read))} OR DELETE"))]
+    elif mapping.tag is not None and table == mapping.target:
+        old, new = (tagged(mapping, row) or "true" for row in (OLD, NEW))
+        events = {"insert": new, "update": f"{old} OR {new}", "delete": old}
+        guards = [
+            (
+                _own(mapping, f"{EARLY_WRITES}_{event}"),
+                refused(f"BEFORE {event.upper()}", "ROW", condition),
+            )
+            for event, condition in events.items()
+        ]
+    else:
+        guards = [(writes, refused("BEFORE INSERT OR UPDATE OR DELETE"))]
+    # After it, so that it is seen whether the same command has emptied the legacy table too.
+    return [*guards, (truncates, refused("AFTER TRUNCATE"))]
 
 
 def _drop_triggers(mapping: Mapping, purpose: _Purpose, table: Table) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as Mapping_
 from typing import Final
 
-from compat.compile import bodies, bridge
+from compat.compile import bodies, bridge, errors, policies
 from compat.compile.functions import TARGET, drop_function, trigger_function
 from compat.compile.shaped import choices, parts
 from compat.compile.source import source
@@ -42,7 +42,7 @@ def select(mapping: Mapping) -> str:
     columns = ",\n    ".join(
         f"{sql} AS {ident(name)}" for name, sql in mapping.reads(TARGET).items()
     )
-    return f"SELECT\n    {columns}\nFROM {source(mapping)}"
+    return policies.only_visible(mapping, f"SELECT\n    {columns}\nFROM {source(mapping)}")
 
 
 def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
@@ -51,12 +51,17 @@ def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
     :param name: the name of the view in the legacy table's schema; the standby name by default
     """
     view = qualified(mapping.legacy.schema, name or mapping.standby_name)
-    statements = [f"CREATE VIEW {view} AS\n{select(mapping)}"]
+    statements = [
+        *policies.before_view(mapping),
+        f"CREATE VIEW {view}{policies.options(mapping)} AS\n{select(mapping)}",
+    ]
     statements += [
         f"ALTER VIEW {view} ALTER COLUMN {ident(column)} SET DEFAULT {default}"
-        for column, default in _defaults(mapping).items()
+        for column, default in defaults(mapping).items()
     ]
     if mapping.chosen_form == "instead_of":
+        statements += policies.triggers(mapping, view)
+        statements.append(errors.define_references(mapping))
         for operation, body in _bodies(mapping).items():
             statements += trigger_function(mapping, operation, body(mapping), mapping.legacy)
             trigger = ident(f"compat_{operation}")
@@ -85,22 +90,24 @@ def drop_view(mapping: Mapping, name: str | None = None) -> list[str]:
     statements = [f"DROP VIEW {view}"]
     if mapping.chosen_form == "instead_of":
         statements += [drop_function(mapping, operation) for operation in OPERATIONS]
+        statements.append(errors.drop_references(mapping))
+        statements += policies.drop(mapping)
     return statements
 
 
-def _defaults(mapping: Mapping) -> dict[str, str]:
+def defaults(mapping: Mapping) -> dict[str, str]:
     """Return the defaults of the view's columns as SQL."""
     if mapping.chosen_form == "bridged":
         return bridge.defaults(mapping)
-    defaults = {}
+    found = {}
     for lens in mapping.lenses:
         column = lens.legacy
         if isinstance(lens.rule, Constant):
             if mapping.chosen_form == "updatable":
                 continue  # a default counts as a write, which such a column refuses
-            defaults[column.name] = lens.read(TARGET)
+            found[column.name] = lens.read(TARGET)
         elif isinstance(lens.rule, Expression) and lens.rule.is_read_only:
             continue  # whatever stands in NEW then was given by the client, and is refused
         elif column.default is not None:
-            defaults[column.name] = column.default
-    return defaults
+            found[column.name] = column.default
+    return found

@@ -102,7 +102,10 @@ class Cast(Converting):
     def refused(self, legacy: Row, ends: Ends) -> str | None:
         target = ends.target(self.target).type
         value = legacy.column(self.legacy)
-        if not sqltypes.parse(ends.legacy.type).is_text or self.factor is not None:
+        kind = sqltypes.parse(ends.legacy.type)
+        if kind.array and sqltypes.element(ends.legacy.type) != sqltypes.element(target):
+            return f"{value} IS NOT NULL AND NOT compat.castable({value}::text, {literal(target)})"
+        if not kind.is_text or self.factor is not None:
             factor = Decimal(1 if self.factor is None else self.factor)
             scaled = f"({value}::numeric * {literal(factor)})"
             return sqltypes.out_of_range(scaled, ends.legacy.type, target, factor)

@@ -96,6 +96,8 @@ class Rule(ABC):
 
     rule: str
     legacy: str
+    shares: ClassVar[bool] = False
+    """True when several such rules may write one target column, each a part of it."""
     invertible: ClassVar[bool] = False
     """True when `write` is a function of the legacy value alone, so that keys may use it."""
 

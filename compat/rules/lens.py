@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compat import sqltypes
 from compat.rules.any_rule import AnyRule
 from compat.rules.core import Converting, Ends, Row
 from compat.rules.expression import Expression
+from compat.rules.json_field import JsonField
 from compat.tables import Column
 
 
@@ -103,6 +105,14 @@ class Lens:
             return is_null if predicate is None else f"({predicate} OR {is_null})"
         return predicate
 
+    def put(self, document: str, legacy: Row, when: str | None = None) -> str:
+        """Return SQL for a document that lenses share, with the part of this one written.
+
+        :param when: SQL of a condition without which the document stays as it is
+        """
+        assert isinstance(self.rule, JsonField), self.rule
+        return self.rule.put(document, legacy, self.ends, when)
+
     @property
     def converts(self) -> bool:
         """True unless the rule is a plain rename."""
@@ -112,3 +122,56 @@ class Lens:
     def reads_back_exactly(self) -> bool:
         """True when reading after a write must give what was written (no loss, not read-only)."""
         return self.loss is None and not isinstance(self.rule, Expression)
+
+
+def new_row(lenses: Iterable[Lens], legacy: Row, given: Mapping[str, str]) -> dict[str, str]:
+    """Return SQL for what lenses write into a new target row, over a legacy row.
+
+    Lenses that share a column write it together.
+
+    :param given: SQL for columns that something else gives; where lenses share such a column, their
+        parts are put into it
+    """
+    written: dict[str, str] = {}
+    for lens in lenses:
+        (name, *_) = lens.targets or ("",)
+        if lens.rule.shares and (document := written.get(name, given.get(name))) is not None:
+            written[name] = lens.put(document, legacy)
+        else:
+            written |= lens.write(legacy)
+    return written
+
+
+def changed_row(lenses: Sequence[Lens], current: Row, before: Row, after: Row) -> dict[str, str]:
+    """Return SQL for what lenses write into a target row when the legacy row changes.
+
+    A converted column is written only when its legacy value changed (GetPut), so that what the
+    legacy side cannot see (microseconds, the instant behind a flag, other members of a document)
+    survives.
+
+    :param current: the target row, `before` and `after` the legacy row
+    """
+    written: dict[str, str] = {}
+    for lens in lenses:
+        if lens.rule.shares:
+            (name,) = lens.targets
+            if name not in written:
+                sharing = [other for other in lenses if other.targets == lens.targets]
+                written[name] = _changed_document(sharing, current, before, after)
+            continue
+        changed = lens.changed(after, before)
+        for name, value in lens.write(after, current).items():
+            kept = f"CASE WHEN {changed} THEN {value} ELSE {current.column(name)} END"
+            written[name] = kept if lens.converts else value
+    return written
+
+
+def _changed_document(lenses: Sequence[Lens], current: Row, before: Row, after: Row) -> str:
+    first = lenses[0]
+    assert isinstance(first.rule, JsonField), first.rule
+    document = first.rule.document(current, first.ends)
+    changes = [lens.changed(after, before) for lens in lenses]
+    for lens, change in zip(lenses, changes, strict=True):
+        document = lens.put(document, after, change if len(lenses) > 1 else None)
+    kept = current.column(first.rule.target)
+    return f"CASE WHEN {' OR '.join(changes)} THEN {document} ELSE {kept} END"

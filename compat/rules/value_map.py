@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from compat import sqltypes
 from compat.names import literal
 from compat.rules.core import Converting, Ends, Row, Value, misfit, refusal
 from compat.tables import STRICT
@@ -30,17 +31,21 @@ class ValueMap(Converting):
     rule: Literal["value_map"] = "value_map"
 
     def encode(self, value: str, ends: Ends) -> str:
-        target = ends.target(self.target)
-        otherwise = None if self.otherwise is None else literal(self.otherwise)
-        return _case(value, self.pairs, target.type, otherwise, f"{ends.title}: no counterpart")
+        source, result = ends.legacy.type, ends.target(self.target).type
+        title = f"{ends.title}: no counterpart"
+        return _case(
+            value, self.pairs, result, _otherwise(value, source, result, self.otherwise, title)
+        )
 
     def decode(self, value: str, ends: Ends) -> str:
+        source, result = ends.target(self.target).type, ends.legacy.type
         seen: dict[Value, Value] = {}
         for legacy, target in self.pairs:
             seen.setdefault(target, legacy)
         title = f"{ends.target_table.title}.{self.target}: no legacy counterpart"
-        unknown = None if self.unknown is None else literal(self.unknown)
-        return _case(value, tuple(seen.items()), ends.legacy.type, unknown, title)
+        return _case(
+            value, seen.items(), result, _otherwise(value, source, result, self.unknown, title)
+        )
 
     def loss(self, ends: Ends) -> str | None:
         targets = [target for _, target in self.pairs]
@@ -75,15 +80,21 @@ class ValueMap(Converting):
             yield f"the legacy value {value} stands in two pairs"
 
 
-def _case(
-    value: str,
-    pairs: tuple[tuple[Value, Value], ...],
-    result: str,
-    otherwise: str | None,
-    message: str,
-) -> str:
+def _case(value: str, pairs: Iterable[tuple[Value, Value]], result: str, otherwise: str) -> str:
     whens = " ".join(f"WHEN {literal(a)} THEN {literal(b)}::{result}" for a, b in pairs)
-    if otherwise is None:
-        return f"CASE {value} {whens} ELSE {refusal(value, result, message)} END"
-    fallback = f"CASE WHEN {value} IS NOT NULL THEN {otherwise}::{result} END"
-    return f"CASE {value} {whens} ELSE {fallback} END"
+    return f"CASE {value} {whens} ELSE {otherwise} END"
+
+
+def _otherwise(value: str, source: str, result: str, given: Value | None, message: str) -> str:
+    """Return SQL for a value without a pair: what is given for it, or an error; NULL for NULL."""
+    if given is not None:
+        return f"CASE WHEN {value} IS NOT NULL THEN {literal(given)}::{result} END"
+    if _has_immutable_text(source):
+        return refusal(value, result, message)
+    return f"compat.refuse_any({literal(message)}, {value}, NULL::{result})"
+
+
+def _has_immutable_text(type_text: str) -> bool:
+    """False for enums and whatever else has a text that may not stand in an index."""
+    kind = sqltypes.parse(type_text)
+    return kind.is_integer or kind.is_numeric or kind.is_character or kind.name == "boolean"

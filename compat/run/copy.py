@@ -176,7 +176,7 @@ class _Copy:
                 self._copy_ranges(crew)
         swept, purged = self._settle()
         indexes.build(conn, self.mapping)
-        conn.execute(f"ANALYZE {self.mapping.target.sql}")
+        self._analyze_targets()
         with conn.transaction():
             conn.execute(
                 "UPDATE compat.copy_progress SET finished_at = clock_timestamp()"
@@ -290,8 +290,12 @@ class _Copy:
         self.on_progress(CopyState(seen, copied, max(total, seen), resumed))
         if copied >= max(10 * self.analyzed_at, _ANALYZE_FIRST):
             # The upserts of the sync triggers plan by the statistics of the target.
-            self.conn.execute(f"ANALYZE {self.mapping.target.sql}")
+            self._analyze_targets()
             self.analyzed_at = copied
+
+    def _analyze_targets(self) -> None:
+        for table in self.mapping.tables:
+            self.conn.execute(f"ANALYZE {table.sql}")
 
     def _rows(self) -> tuple[int, int]:
         """Return the rows seen and copied in all runs."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from hashlib import md5
 
 from compat import catalog
-from compat.compile import swap, sync, view
+from compat.compile import bridge, lookups, swap, sync, view
 from compat.compile.functions import bodies, triggers
+from compat.compile.publish import publish
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.state import BEFORE_CUTOVER, Stored
@@ -19,27 +20,41 @@ from compat.state import BEFORE_CUTOVER, Stored
 def problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
     """Return one sentence for each thing that is not as it must be; none when all is well."""
     found = list(_relations(conn, stored))
-    if stored.fingerprint != stored.mapping.fingerprint:
+    if stored.fingerprint != stored.stated.fingerprint:
         found.append("the stored mapping was changed by hand: its fingerprint is another")
     if stored.phase == "contracted":
         return (*found, *_leftovers(conn, stored.mapping))
     return (
         *found,
+        *_owners(conn, stored),
+        *definition_problems(conn, stored),
+        *_indexes(conn, stored),
+    )
+
+
+def definition_problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
+    """Return one sentence for each trigger or function that is not as the mapping says."""
+    if stored.phase == "published":
+        return (*_view_triggers(conn, stored), *_functions(conn, stored))
+    return (
         *_sync_triggers(conn, stored),
         *_guard(conn, stored),
         *_view_triggers(conn, stored),
-        *_functions(conn, stored.mapping),
-        *_indexes(conn, stored),
+        *lookup_problems(conn, stored.mapping),
+        *bridge_problems(conn, stored.mapping),
+        *_functions(conn, stored),
     )
 
 
 def _relations(conn: Connection, stored: Stored) -> Iterator[str]:
     mapping, schema = stored.mapping, stored.mapping.legacy.schema
-    wanted = [(mapping.target.schema, mapping.target.name, "table")]
+    wanted = [(table.schema, table.name, "table") for table in mapping.tables]
     unwanted = []
     if stored.phase == "cutover":
         wanted += [(schema, mapping.legacy.name, "view"), (schema, mapping.retired_name, "table")]
         unwanted += [mapping.standby_name]
+    elif stored.phase == "published":
+        wanted += [(schema, mapping.legacy.name, "view")]
     elif stored.phase in BEFORE_CUTOVER:
         wanted += [(schema, mapping.legacy.name, "table"), (schema, mapping.standby_name, "view")]
         unwanted += [mapping.retired_name]
@@ -55,13 +70,32 @@ def _relations(conn: Connection, stored: Stored) -> Iterator[str]:
             yield f"{schema}.{name} is in the way: the next step needs the name"
 
 
+def _owners(conn: Connection, stored: Stored) -> Iterator[str]:
+    """Everything that serves a migration works with one owner's rights: is there only one?"""
+    names = [stored.legacy_sql, *(table.sql for table in stored.mapping.tables)]
+    if stored.phase == "cutover":  # before, it is handed over by the cutover
+        names.append(stored.view_sql)
+    rows = conn.execute(
+        "SELECT pg_get_userbyid(c.relowner), string_agg(c.oid::regclass::text, ', ' ORDER BY n)"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS given(name, n)"
+        " JOIN pg_catalog.pg_class c ON c.oid = to_regclass(name) GROUP BY 1 ORDER BY min(n)",
+        [names],
+    ).fetchall()
+    if len(rows) > 1:
+        whose = "; ".join(
+            f"{relations} belong{'s' * (',' not in relations)} to {owner}"
+            for owner, relations in rows
+        )
+        yield f"not all have the same owner: {whose}"
+
+
 def _leftovers(conn: Connection, mapping: Mapping) -> Iterator[str]:
     """Yield what a contract must have removed."""
     for name in (mapping.retired_name, mapping.standby_name):
         if catalog.find_exact(conn, mapping.legacy.schema, name) is not None:
             yield f"{mapping.legacy.schema}.{name} is left over"
     for name in bodies(_generated(mapping)):
-        row = conn.execute("SELECT to_regprocedure(%s)", [f"{name}()"]).fetchone()
+        row = conn.execute("SELECT to_regprocedure(%s)", [name]).fetchone()
         if row != (None,):
             yield f"the function {name} is left over"
 
@@ -71,10 +105,10 @@ def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
     mapping = stored.mapping
     attach = sync.attach_reverse if stored.phase == "cutover" else sync.attach_forward
     off = {table for name, table, _ in triggers(attach(mapping)) if not _fires(conn, table, name)}
-    for table in (mapping.legacy, mapping.target):
+    for table in (mapping.legacy, *mapping.tables):
         if table.sql not in off:
             continue
-        if stored.phase != "cutover" and table is mapping.target:
+        if stored.phase != "cutover" and table is not mapping.legacy:
             yield _unguarded(table.title)
         else:
             yield (
@@ -108,6 +142,26 @@ def _view_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
             yield f"the trigger of {function} on {stored.view_sql} is missing or disabled"
 
 
+def bridge_problems(conn: Connection, mapping: Mapping) -> Iterator[str]:
+    """Yield the triggers that are not there, or off, by which both shapes of a row keep in step."""
+    for name, table, _ in triggers(bridge.create(mapping)):
+        if not _fires(conn, table, name):
+            yield (
+                f"the trigger {name} on {table} is missing or disabled: what is written in one "
+                "shape does not show in the other"
+            )
+
+
+def lookup_problems(conn: Connection, mapping: Mapping) -> Iterator[str]:
+    """Yield the triggers that are not there, or off, by which kept legacy numbers stay right."""
+    for name, table, _ in triggers(lookups.create(mapping)):
+        if not _fires(conn, table, name):
+            yield (
+                f"the trigger {name} on {table} is missing or disabled: legacy clients would see "
+                "another parent than v2"
+            )
+
+
 def _fires(conn: Connection, table: str, name: str) -> bool:
     """Return whether a trigger is there and enabled; True where its table is not (see above)."""
     row = conn.execute(
@@ -119,11 +173,13 @@ def _fires(conn: Connection, table: str, name: str) -> bool:
     return row == (True,)
 
 
-def _functions(conn: Connection, mapping: Mapping) -> Iterator[str]:
-    for name, body in bodies(_generated(mapping)).items():
+def _functions(conn: Connection, stored: Stored) -> Iterator[str]:
+    published = stored.phase == "published"
+    generated = publish(stored.mapping) if published else _generated(stored.mapping)
+    for name, body in bodies(generated).items():
         row = conn.execute(
             "SELECT md5(prosrc) FROM pg_catalog.pg_proc WHERE oid = to_regprocedure(%s)",
-            [f"{name}()"],
+            [name],
         ).fetchone()
         if row is None:
             yield f"the function {name} is missing"
@@ -141,25 +197,27 @@ def _generated(mapping: Mapping) -> list[str]:
 def _indexes(conn: Connection, stored: Stored) -> Iterator[str]:
     rows = conn.execute(
         "SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_catalog.pg_index i"
-        " WHERE NOT indisvalid AND indrelid IN (to_regclass(%s), to_regclass(%s)) AND NOT EXISTS ("
+        " WHERE NOT indisvalid AND indrelid IN (SELECT to_regclass(t) FROM unnest(%s::text[]) AS t)"
+        " AND NOT EXISTS ("
         "  SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = indexrelid)"
         " ORDER BY 1",
-        [stored.legacy_sql, stored.mapping.target.sql],
+        [[stored.legacy_sql, *(table.sql for table in stored.mapping.tables)]],
     )
     for name, table in rows:
         yield f"the index {name} on {table} is invalid: a build of it was interrupted; drop it"
 
 
 def not_validated(conn: Connection, mapping: Mapping) -> tuple[str, ...]:
-    """Return the constraints of the target that old rows were not checked against.
+    """Return the constraints of the target tables that old rows were not checked against.
 
     Without the twins of foreign keys (of other migrations, too): those wait for a contract.
     """
     rows = conn.execute(
         "SELECT c.conrelid::regclass::text || '.' || quote_ident(c.conname)"
-        " FROM pg_catalog.pg_constraint c WHERE NOT c.convalidated AND c.conrelid = to_regclass(%s)"
+        " FROM pg_catalog.pg_constraint c WHERE NOT c.convalidated"
+        " AND c.conrelid IN (SELECT to_regclass(t) FROM unnest(%s::text[]) AS t)"
         " AND NOT EXISTS (SELECT FROM compat.foreign_key f"
         "  WHERE f.referencing = c.conrelid AND f.twin_name = c.conname) ORDER BY 1",
-        [mapping.target.sql],
+        [[table.sql for table in mapping.tables]],
     ).fetchall()
     return tuple(row[0] for row in rows)

@@ -7,29 +7,42 @@ noted in compat.deferred_index in the same transaction, so that a copy that dies
 from __future__ import annotations
 
 from compat import state
+from compat.compile.source import parents
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.names import qualified
 from compat.run.retry import LockPolicy, in_transaction
+from compat.tables import Table
 
 
 def deferrable(conn: Connection, mapping: Mapping) -> list[tuple[str, str]]:
-    """Return name and definition of each index of the target that guards nothing.
+    """Return name and definition of each index of the target tables that guards nothing.
 
-    Left out is also what a definition does not say, or what cannot be built concurrently.
+    Left out is also what a definition does not say, or what cannot be built concurrently, and all
+    of tables that hold rows of others, which somebody may be reading.
     """
     return conn.execute(
         "SELECT c.relname::text, pg_get_indexdef(c.oid)"
         " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
-        " WHERE i.indrelid = to_regclass(%s) AND NOT i.indisunique AND NOT i.indisexclusion"
+        " WHERE i.indrelid IN (SELECT to_regclass(t) FROM unnest(%s::text[]) AS t)"
+        " AND NOT i.indisunique AND NOT i.indisexclusion"
         " AND NOT i.indisreplident AND NOT i.indisclustered AND i.indisvalid"
         " AND c.relkind = 'i' AND NOT c.relispartition AND c.reltablespace = 0"
         " AND obj_description(c.oid, 'pg_class') IS NULL AND NOT EXISTS ("
         "   SELECT FROM pg_catalog.pg_attribute AS a"
         "   WHERE a.attrelid = c.oid AND a.attstattarget >= 0)"
         " ORDER BY c.relname",
-        [mapping.target.sql],
+        [[table.sql for table in _own_tables(mapping)]],
     ).fetchall()
+
+
+def _own_tables(mapping: Mapping) -> list[Table]:
+    """Return the tables that nobody else fills; in the target's schema, as the notes have it."""
+    if mapping.tag is not None:
+        return []
+    shared = [place.table for place in parents(mapping)]
+    schema = mapping.target.schema
+    return [table for table in mapping.tables if table not in shared and table.schema == schema]
 
 
 def defer(conn: Connection, mapping: Mapping, policy: LockPolicy) -> None:

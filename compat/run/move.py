@@ -5,6 +5,7 @@ What is there already is never overwritten; running a move again goes on where i
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -244,8 +245,23 @@ def _check_source(source: Connection, mapping: Mapping, condition: str | None) -
     return int(row[0][0]["Plan"]["Plan Rows"])
 
 
+def check_movable(mapping: Mapping) -> None:
+    """Look whether each row of the mapping is one row of one table, as between two databases.
+
+    :raises StateError: it is not; says what to do
+    """
+    if mapping.reasons_against_move:
+        raise StateError(
+            f"the mapping {mapping.name!r} cannot move rows to another database:\n  "
+            + "\n  ".join(mapping.reasons_against_move),
+            "move the rows to a table of the legacy shape there, and divide it within that "
+            f"database: `compat expand`, `compat copy {shlex.quote(mapping.name)}`",
+        )
+
+
 def _check_use(source: Connection, target: Connection, mapping: Mapping) -> None:
-    """Refuse a mapping that is at work within the target, and a table that is both ends."""
+    """Refuse a mapping of another use, or at work within the target; a table that is both ends."""
+    check_movable(mapping)
     if any(stored.mapping.name == mapping.name for stored in state.load_all(target)):
         raise StateError(
             f"{mapping.name!r} is a migration within the target database",

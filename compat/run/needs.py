@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping as Document
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from compat.errors import CompatError
 from compat.fidelity import Behaviour, find, is_known
@@ -100,12 +100,10 @@ def read(path: Path, mapping: Mapping, server_version: int | None = None) -> Nee
 
 
 def possible_forms(mapping: Mapping) -> tuple[Form, ...]:
-    """Return the forms that the view of a mapping can have."""
-    return tuple(
-        form
-        for form in get_args(Form)
-        if form != "updatable" or not mapping.reasons_against_updatable
-    )
+    """Return the forms that the view of a mapping can have; no bridge where nothing converts."""
+    if not mapping.reasons_against_updatable:
+        return ("updatable", "instead_of")
+    return ("instead_of",) if mapping.reasons_against_bridged else ("bridged", "instead_of")
 
 
 _HINT: Final = "give what `compat-codemod scan PATH --mapping FILE --json` printed"

@@ -5,18 +5,25 @@ Reads the catalogue and the rows; changes nothing, also where it needs a helper 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from compat import state
+from compat.bridge import bridge_of
 from compat.catalog import estimate_rows, find_exact
 from compat.compile import copy as compiled
+from compat.compile import view
+from compat.compile.source import parents
 from compat.connection import Connection
 from compat.fidelity import Behaviour, behaviours
 from compat.mapping import Form, Mapping
-from compat.names import ident
-from compat.rules import Row
+from compat.names import ident, idents
+from compat.rules import Lens, Row
+from compat.run import versions
 from compat.run.dependents import Dependent, dependents
+from compat.run.spread import TablePlan, spread
 from compat.run.steps import check_tables, check_values
+from compat.tables import Table
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,20 @@ class ColumnPlan:
 
 
 @dataclass(frozen=True)
+class VersionPlan:
+    """An older version whose view is made anew at cutover, over the target itself.
+
+    :param view: the query that it has then
+    """
+
+    mapping: str
+    legacy: str
+    target: str
+    form: Form
+    view: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that `compat plan` tells."""
 
@@ -50,6 +71,13 @@ class Plan:
     dependents: tuple[Dependent, ...]
     indexes: tuple[str, ...]
     steps: tuple[tuple[str, str], ...]
+    view: str
+    """The query of the view."""
+    through: tuple[str, ...]
+    """The later migrations through which the view reads, in order."""
+    beneath: tuple[VersionPlan, ...]
+    tables: tuple[TablePlan, ...]
+    """What is where, when a legacy row is not simply a row of the target."""
 
 
 def plan(conn: Connection, mapping: Mapping) -> Plan:
@@ -67,13 +95,6 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
             for column, query in compiled.losses(mapping):
                 row = conn.execute(query).fetchone()
                 lost[column] = int(row[0]) if row else 0
-    reasons = mapping.reasons_against_updatable
-    if mapping.form != "auto":
-        why: tuple[str, ...] = (f"the mapping asks for {mapping.form}",)
-    elif reasons:
-        why = reasons
-    else:
-        why = ("every column is a plain rename",)
     return Plan(
         mapping=mapping.name,
         legacy=mapping.legacy.title,
@@ -81,7 +102,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
         phase=stored.phase if stored else "not started",
         rows=_rows(conn, mapping, stored),
         form=mapping.chosen_form,
-        why=why,
+        why=_why(mapping),
         columns=tuple(
             ColumnPlan(
                 lens.legacy.name,
@@ -98,7 +119,37 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
         dependents=_dependents(conn, mapping, stored),
         indexes=suggested_indexes(mapping),
         steps=_steps(mapping),
+        view=view.select(mapping),
+        through=mapping.through,
+        beneath=_versions(conn, mapping),
+        tables=spread(mapping),
     )
+
+
+def _versions(conn: Connection, mapping: Mapping) -> tuple[VersionPlan, ...]:
+    composed = (item.composed for item in versions.beneath(conn, mapping))
+    return tuple(
+        VersionPlan(m.name, m.legacy.title, m.target.title, m.chosen_form, view.select(m))
+        for m in composed
+    )
+
+
+def _why(mapping: Mapping) -> tuple[str, ...]:
+    """Say why the view has its form, one sentence each."""
+    if mapping.form != "auto":
+        return (f"the mapping asks for {mapping.form}",)
+    needed = f"applications need {', '.join(mapping.needs)}"
+    reasons = mapping.reasons_against_updatable
+    if not reasons:
+        if mapping.chosen_form == "updatable":
+            return ("every column is a plain rename",)
+        return (f"{needed}: an updatable view has no COPY … FROM",)
+    if mapping.chosen_form == "bridged":
+        return (*reasons, f"{needed}: the target carries the legacy columns meanwhile")
+    if {"on_conflict", "hot_rows"} & set(mapping.needs):
+        bridge = (f"no bridge: {reason}" for reason in mapping.reasons_against_bridged)
+        return (*reasons, f"{needed}, which this form does not serve", *bridge)
+    return reasons
 
 
 def _rows(conn: Connection, mapping: Mapping, stored: state.Stored | None) -> int:
@@ -115,29 +166,64 @@ def suggested_indexes(mapping: Mapping) -> tuple[str, ...]:
 
     The view's conditions on such a column can only use an index over the very same expression.
     """
-    statements = []
+    statements: list[str] = []
     indexed = {
         column.name
         for column in mapping.legacy.columns
         for index in mapping.legacy.indexes
         if ident(column.name) in index.definition or f"({column.name}" in index.definition
     } | {name for key in mapping.legacy.unique_keys for name in key}
+    if mapping.chosen_form == "bridged":
+        return ()  # the bridge has the legacy table's
     for lens in mapping.lenses:
-        if lens.converts and lens.targets and lens.legacy.name in indexed:
-            expression = lens.read(Row(ident(mapping.target.name)))
-            statements.append(f"CREATE INDEX ON {mapping.target.sql} (({expression}))")
+        if lens.targets and lens.legacy.name in indexed:
+            statements += _indexes_for(mapping, lens)
+    for place in parents(mapping):
+        # When a parent changes, the reverse sync looks for the rows that reference it.
+        columns = [other for _, other in place.on]
+        if not _finds_by(mapping.target, columns[0]):
+            statements.append(f"CREATE INDEX ON {mapping.target.sql} ({idents(columns)})")
     return tuple(statements)
 
 
+def _indexes_for(mapping: Mapping, lens: Lens) -> Iterator[str]:
+    """Yield the statements for one legacy column, on the tables where it lives."""
+    place = next(place for place in mapping.places if lens in mapping.lenses_of(place))
+    tables = [place.table]
+    if place.part is None:
+        tables += [choice.table for choice in mapping.choices]
+    for table in tables:
+        if not lens.converts:
+            if mapping.is_shaped and not _finds_by(table, lens.targets[0]):
+                yield f"CREATE INDEX ON {table.sql} ({ident(lens.targets[0])})"
+        elif lens.rule.indexable(lens.ends):
+            alone = replace(lens, part=None, among_others=False)
+            yield f"CREATE INDEX ON {table.sql} (({alone.read(Row(ident(table.name)))}))"
+
+
+def _finds_by(table: Table, column: str) -> bool:
+    """Return whether an index of a table begins with a column."""
+    begins = tuple(f"USING btree ({spelling}" for spelling in (ident(column), column))
+    return any(key[0] == column for key in table.unique_keys) or any(
+        index.definition.startswith(begins) for index in table.indexes
+    )
+
+
 def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
-    name = mapping.name
+    name, carried, bridge = mapping.name, "", ""
+    if mapping.chosen_form == "bridged":
+        added = ", ".join(column.name for column in bridge_of(mapping).added)
+        carried, bridge = f"; {mapping.target.title} gets {added}", ", the bridge"
     return (
-        ("expand", f"sync triggers on {mapping.legacy.title}; view ready as {mapping.standby}"),
+        (
+            "expand",
+            f"sync triggers on {mapping.legacy.title}; view ready as {mapping.standby}{carried}",
+        ),
         ("copy", f"compat copy {name} --execute"),
         ("verify", "compat-verify"),
         ("cutover", f"{mapping.legacy.title} becomes {mapping.retired}, the view takes its name"),
         ("rewrite", "compat-codemod over the applications"),
-        ("contract", f"the view and {mapping.retired} are dropped"),
+        ("contract", f"the view{bridge} and {mapping.retired} are dropped"),
     )
 
 

@@ -14,7 +14,7 @@ from compat import catalog, state
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.names import literal
-from compat.run import health, verifications
+from compat.run import health, verifications, versions
 from compat.run.dependents import dependents
 from compat.state import Stored
 
@@ -80,6 +80,7 @@ def preflight(conn: Connection, stored: Stored, demands: Demands) -> tuple[Findi
         *_unfinished(conn, stored),
         *_structure(conn, stored),
         *held_up(conn, stored, demands.max_transaction_age),
+        *_versions(conn, stored),
         *_dependents(conn, stored),
     ]
     if demands.verified_within is not None:
@@ -141,6 +142,17 @@ def _unverified(conn: Connection, stored: Stored, within: timedelta) -> Iterator
         yield Finding("refusal", "verification", stored.mapping.name, objection, fix)
 
 
+def _versions(conn: Connection, stored: Stored) -> Iterator[Finding]:
+    found = list(versions.objections(conn, stored.mapping))
+    for name, message, fix in found:
+        yield Finding("refusal", "version", name, message, fix)
+    if found:
+        return
+    for name, message in versions.other_forms(conn, stored.mapping):
+        fix = "`compat plan` says what clients keep of the other form"
+        yield Finding("warning", "version", name, message, fix)
+
+
 def _dependents(conn: Connection, stored: Stored) -> Iterator[Finding]:
     mapping = stored.mapping
     relation = catalog.find_exact(conn, mapping.legacy.schema, mapping.legacy.name)
@@ -169,7 +181,8 @@ _TABLES = """
 
 def _names(stored: Stored) -> dict[str, object]:
     mapping = stored.mapping
-    return {"names": [stored.legacy_sql, stored.view_sql, mapping.target.sql]}
+    tables = (table.sql for table in mapping.tables)
+    return {"names": [stored.legacy_sql, stored.view_sql, *tables]}
 
 
 def _transactions(conn: Connection, stored: Stored, older_than: timedelta) -> Iterator[Finding]:

@@ -137,7 +137,7 @@ def history(conn: Connection, name: str) -> tuple[Event, ...]:
 def _status(conn: Connection, stored: state.Stored) -> Status:
     mapping = stored.mapping
     physical = mapping.retired_name if stored.phase == "cutover" else mapping.legacy.name
-    if stored.phase == "contracted":
+    if stored.phase in ("contracted", "published"):
         rows = estimate_rows(conn, mapping.target.schema, mapping.target.name)
     else:
         rows = estimate_rows(conn, mapping.legacy.schema, physical)
@@ -232,4 +232,5 @@ def _next_step(
         "cutover": f"compat-verify; then compat contract {name} --execute once nobody uses the "
         f"view (or compat rollback {name} --execute)",
         "contracted": "nothing: only v2 is left",
+        "published": f"nothing; compat unpublish {name} --execute once nobody uses the view",
     }[stored.phase]

@@ -85,10 +85,11 @@ def _value_map(draw: Any, old: str, new: str) -> Block:
 
 
 def _epoch(draw: Any, old: str, new: str) -> Block:
-    unit = draw(st.sampled_from(["s", "ms", "us"]))
+    unit = draw(st.sampled_from(["us", "ms", "s", "min", "h", "d"]))
     zone = draw(st.sampled_from(["with", "without"]))
     target = Column(new, f"timestamp {zone} time zone")
-    return Column(old, "bigint"), [target], rules.Epoch(old, new, unit)
+    rule = rules.Epoch(old, new, unit, infinity=draw(st.none() | st.integers(0, 9)))
+    return Column(old, "bigint"), [target], rule
 
 
 def _flag(draw: Any, old: str, new: str) -> Block:
@@ -100,6 +101,34 @@ def _flag(draw: Any, old: str, new: str) -> Block:
     at = draw(st.none() | st.just("pg_catalog.now()"))
     rule = rules.Flag(old, new, at=at, **values)
     return Column(old, kind, False), [Column(new, "timestamp with time zone")], rule
+
+
+def _text(draw: Any, old: str, new: str) -> Block:
+    trim = draw(st.sampled_from(["both", "leading", "trailing"]))
+    keep = draw(st.none() | st.just(f"{new[:10]} kept"))
+    rule = rules.Text(old, new, trim, draw(st.sampled_from([None, "lower", "upper"])), keep)
+    targets = [Column(new, "text"), *([Column(keep, "text")] if keep else [])]
+    return Column(old, "text"), targets, rule
+
+
+def _delimited(draw: Any, old: str, new: str) -> Block:
+    rule = rules.Delimited(old, new, draw(texts.filter(bool)))
+    return Column(old, "text"), [Column(new, "text[]")], rule
+
+
+def _lookup(draw: Any, old: str, new: str) -> Block:
+    parent = rules.Referenced(*draw(st.lists(names, min_size=4, max_size=4, unique=True)))
+    keep = draw(st.none() | st.just(f"{new[:10]} kept"))
+    rule = rules.Lookup(old, new, parent, keep, draw(st.none() | names))
+    targets = [Column(new, "uuid"), *([Column(keep, "integer")] if keep else [])]
+    return Column(old, "integer"), targets, rule
+
+
+def _json_field(draw: Any, old: str, new: str) -> Block:
+    path = draw(texts | st.tuples(texts, st.integers(0, 9), texts))
+    rule = rules.JsonField(old, new, path, draw(st.sampled_from(["missing", "null"])))
+    kind = draw(st.sampled_from(["text", "numeric(10,2)", "boolean", "timestamp with time zone"]))
+    return Column(old, kind), [Column(new, "jsonb")], rule
 
 
 def _constant(draw: Any, old: str, new: str) -> Block:
@@ -122,6 +151,10 @@ _BLOCKS: list[Callable[[Any, str, str], Block]] = [
     _value_map,
     _epoch,
     _flag,
+    _text,
+    _delimited,
+    _lookup,
+    _json_field,
     _constant,
     _expression,
 ]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -20,6 +21,8 @@ from psycopg import errors
 
 from compat import rules
 from compat.compile import copy, view
+from compat.mapping import Form
+from tests.compat.hot import HOT, Account, Client, balance
 from tests.compat.migrations import (
     Connection,
     Migration,
@@ -79,6 +82,10 @@ def cut_over_lines(conn: Connection) -> Migration:
 
 FORMS: dict[str, tuple[Callable[[Connection], Migration], str]] = {
     "instead_of": (lines, "INSERT INTO lines (order_id) SELECT generate_series(1, 200)"),
+    "bridged": (
+        partial(lines, form="bridged"),
+        "INSERT INTO lines (order_id) SELECT generate_series(1, 200)",
+    ),
     "updatable": (renamed, "INSERT INTO lines (status) SELECT 1 FROM generate_series(1, 200)"),
 }
 
@@ -123,6 +130,25 @@ def test_no_row_is_claimed_twice(two_hundred: Migration, connect: Callable[[], C
     assert sorted(number for claimed in claims for number in claimed) == list(range(1, 201))
     taken = "SELECT count(*) FROM lines WHERE status = '2'"
     assert value(two_hundred.conn, taken) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [(name, form) for name, (_, forms) in HOT.items() for form in forms]
+)
+def test_no_lost_update_no_double_claim_and_no_stale_delete_on_fifty_hot_rows(
+    conn: Connection, connect: Callable[[], Connection], name: str, form: Form
+) -> None:
+    migration = HOT[name][0](conn, form)
+    assert migration.mapping.chosen_form == form
+    migration.expand().copy().cutover()
+    account = Account()
+    clients = [Client(connect(), number, account) for number in range(WORKERS)]
+    with threads() as pool:
+        for work in [pool.submit(client.work) for client in clients]:
+            work.result(PATIENCE)
+    balance(migration, account)
+    assert account.holders
+    assert account.deleted
 
 
 def meet(

@@ -49,6 +49,9 @@ with provide_database({how}) as database:
     {then}
 """
 
+CHOICES = ("COMPAT_POSTGRES", "COMPAT_POSTGRES_MAJOR")
+"""What the environment may say of which server to take."""
+
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
@@ -152,7 +155,7 @@ def running(
     if place.account is not None:
         account = pwd.getpwnam(place.account)
         more = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    inherited = {name: value for name, value in os.environ.items() if name != "COMPAT_POSTGRES"}
+    inherited = {name: value for name, value in os.environ.items() if name not in CHOICES}
     process = subprocess.Popen(
         [place.python, "-c", PROGRAM.format(how=how, then=then)],
         stdout=subprocess.PIPE,
@@ -174,8 +177,8 @@ def running(
 @pytest.fixture
 def without_choice(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment in which nobody has chosen a database yet."""
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.delenv("COMPAT_POSTGRES", raising=False)
+    for name in ("DATABASE_URL", *CHOICES):
+        monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
 
@@ -428,6 +431,27 @@ def test_a_choice_that_does_not_exist_is_a_clear_error(without_choice: pytest.Mo
         pytest.raises(DatabaseUnavailable, match="docker, binaries or embedded"),
         provide_database(),
     ):
+        pass
+
+
+@pytest.mark.parametrize("major", [16, 18])
+def test_a_major_version_can_be_asked_for(without_choice: pytest.MonkeyPatch, major: int) -> None:
+    without_choice.setenv("COMPAT_POSTGRES", "embedded")
+    without_choice.setenv("COMPAT_POSTGRES_MAJOR", str(major))
+    with provide_database() as database:
+        assert database.version.startswith(f"{major}.")
+
+
+@pytest.mark.parametrize(
+    ("major", "message"),
+    [("13", "14 or higher"), ("new", "14 or higher"), ("99", "no PostgreSQL 99")],
+)
+def test_a_major_version_that_cannot_be_had_is_a_clear_error(
+    without_choice: pytest.MonkeyPatch, major: str, message: str
+) -> None:
+    without_choice.setenv("COMPAT_POSTGRES", "embedded")
+    without_choice.setenv("COMPAT_POSTGRES_MAJOR", major)
+    with pytest.raises(DatabaseUnavailable, match=message), provide_database():
         pass
 
 

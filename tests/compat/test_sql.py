@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from compat import rules
 from compat.catalog import ForeignKey
-from compat.compile import copy, move, swap
+from compat.compile import alter, copy, move, swap
 from compat.compile.install import install
 from compat.compile.move import Batch, Rows
 from compat.mapping import Fill, Mapping
-from compat.tables import Column, Constraint, Index, Sequence, Table
+from compat.tables import Column, Constraint, Index, Policy, Sequence, Table
 from tests.compat.migrations import Connection
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,6 +77,81 @@ RENAMING = Mapping(
     (rules.Column("id", "task_id"), rules.Column("note", "remark")),
 )
 
+CHANGED = replace(
+    CONVERTING,
+    rules=tuple(
+        rules.ValueMap("status", "state", ((1, "waiting"), (2, "busy")))
+        if rule.legacy == "status"
+        else rule
+        for rule in CONVERTING.rules
+    ),
+)
+
+BRIDGED = replace(CONVERTING, name="bridged jobs", form="bridged")
+SECURED = Mapping(
+    "secured files",
+    replace(
+        RENAMING.legacy,
+        policies=(
+            Policy("few", "update", False, ("clerk",), "(id < 3)", "(id < 2)"),
+            Policy("own", using="(note = CURRENT_USER)"),
+            Policy(
+                "shared",
+                "select",
+                using="(EXISTS (SELECT FROM public.shares s WHERE (s.file = files.id)))",
+                has_subquery=True,
+            ),
+        ),
+    ),
+    RENAMING.target,
+    RENAMING.rules,
+)
+
+REFERRING = Mapping(
+    "invoices",
+    Table(
+        "public",
+        "invoices",
+        (
+            Column("id", "integer", False),
+            Column("customer_id", "integer"),
+            Column("color", "text"),
+            Column("weight", "numeric(8,3)"),
+        ),
+        (
+            Constraint("invoices_pkey", "primary_key", ("id",), "PRIMARY KEY (id)"),
+            Constraint(
+                "invoices_customer",
+                "foreign_key",
+                ("customer_id",),
+                "FOREIGN KEY (customer_id) REFERENCES public.customers(id)",
+            ),
+        ),
+    ),
+    Table(
+        "public",
+        "bills",
+        (
+            Column("bill_id", "integer", False),
+            Column("customer_id", "uuid"),
+            Column("legacy_customer_id", "integer"),
+            Column("details", "jsonb", False, "'{}'::jsonb"),
+        ),
+        (Constraint("bills_pkey", "primary_key", ("bill_id",), "PRIMARY KEY (bill_id)"),),
+    ),
+    (
+        rules.Column("id", "bill_id"),
+        rules.Lookup(
+            "customer_id",
+            "customer_id",
+            rules.Referenced("public", "customers_v2"),
+            keep="legacy_customer_id",
+        ),
+        rules.JsonField("color", "details", "color"),
+        rules.JsonField("weight", "details", ("measures", 0), null="null"),
+    ),
+)
+
 PARENT = ForeignKey("fk", "public.tasks", ("remark",), "public.notes", ("text",), True)
 ITSELF = ForeignKey("up", "public.tasks", ("cents",), "public.tasks", ("task_id",), True)
 
@@ -132,12 +208,22 @@ COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
         *(f"-- {column}\n{query}" for column, query in copy.refused(mapping)),
         *(f"-- {column}\n{query}" for column, query in copy.losses(mapping)),
     ],
+    "alter": lambda mapping: alter.alter(mapping, CHANGED, "copied"),
+    "alter_after_cutover": lambda mapping: alter.alter(mapping, CHANGED, "cutover"),
+    "repair": lambda mapping: alter.repair(mapping, "cutover"),
     "move": moving,
     "unmove": moving_back,
 }
-FILES = {f"jobs_{step}": (CONVERTING, step) for step in COMPILED} | {
-    f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")
-}
+FILES = (
+    {f"jobs_{step}": (CONVERTING, step) for step in COMPILED}
+    | {f"secured_{step}": (SECURED, step) for step in ("create_compat_view", "uncontract")}
+    | {f"references_{step}": (REFERRING, step) for step in ("create_sync", "drop_sync", "checks")}
+    | {f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")}
+    | {
+        f"bridged_{step}": (BRIDGED, step)
+        for step in ("create_sync", "create_compat_view", "contract", "copy")
+    }
+)
 
 
 @pytest.mark.parametrize("name", FILES)

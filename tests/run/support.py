@@ -213,7 +213,8 @@ _CATALOGUE = {
     "triggers": "SELECT t.tgrelid::regclass::text, t.tgname, pg_get_triggerdef(t.oid),"
     " t.tgenabled::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
     f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {_OURS}",
-    "functions": "SELECT pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner), p.proacl::text"
+    "functions": "SELECT pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner),"
+    " coalesce(p.proacl, acldefault('f', p.proowner))::text"
     f" FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {_OURS}",
     "sequences": "SELECT d.objid::regclass::text, d.refobjid::regclass::text, d.refobjsubid"
     " FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'"

@@ -56,14 +56,19 @@ def test_the_plan_says_which_values_clients_will_not_be_able_to_write_any_more(
 def test_an_index_is_suggested_for_what_the_legacy_table_had_indexed_and_a_rule_converts(
     conn: psycopg.Connection,
 ) -> None:
+    conn.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
     conn.execute(
-        "CREATE TABLE old (id integer PRIMARY KEY, created integer NOT NULL, state integer)"
+        "CREATE TABLE old (id integer PRIMARY KEY, created integer NOT NULL, state integer,"
+        " mood mood, past varchar(4), size integer, days integer)"
     )
-    conn.execute("CREATE INDEX ON old (created)")
-    conn.execute("CREATE INDEX ON old (state)")
+    for column in ("created", "state", "mood", "past", "size", "days"):
+        conn.execute(f"CREATE INDEX ON old ({column})")
     conn.execute(
-        "CREATE TABLE new (id integer PRIMARY KEY, created_at timestamptz NOT NULL, state text)"
+        "CREATE TABLE new (id integer PRIMARY KEY, created_at timestamptz NOT NULL, state text,"
+        " mood varchar(20) CHECK (mood IN ('good', 'bad')), past mood, details jsonb,"
+        " day timestamptz)"
     )
+    moods = (("good", "good"), ("bad", "bad"))
     mapping = Mapping(
         "old",
         catalog.reflect_table(conn, "old"),
@@ -72,17 +77,22 @@ def test_an_index_is_suggested_for_what_the_legacy_table_had_indexed_and_a_rule_
             rules.Column("id", "id"),
             rules.Epoch("created", "created_at"),
             rules.ValueMap("state", "state", ((1, "open"),)),
+            rules.ValueMap("mood", "mood", moods),
+            rules.ValueMap("past", "past", moods),
+            rules.JsonField("size", "details", "size"),
+            rules.Epoch("days", "day", "d", infinity=-1),
         ),
     )
     state.ensure_installed(conn)  # the index of a value map needs a function of ours
     suggested = plan(conn, mapping).indexes
-    assert len(suggested) == 2
+    assert len(suggested) == 6
     for statement in suggested:
         conn.execute(statement)  # it is accepted: the expression is immutable
     conn.execute("SET enable_seqscan = off")
-    for column in ("created", "state"):
+    for column in ("created", "state", "mood", "past", "size", "days"):
         read = mapping.lens(column).read(rules.Row("t"))
-        rows = conn.execute(f"EXPLAIN SELECT FROM new AS t WHERE {read} = 7").fetchall()
+        value = "'bad'" if column in ("mood", "past") else "7"
+        rows = conn.execute(f"EXPLAIN SELECT FROM new AS t WHERE {read} = {value}").fetchall()
         assert any("Index Cond" in row[0] for row in rows), rows
 
 

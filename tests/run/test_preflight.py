@@ -72,7 +72,7 @@ def test_all_reasons_are_told_at_once_by_the_step_the_dry_run_and_as_json(
     succeed(url, "expand", write_mapping(make_lines(conn), tmp_path), "--execute")
     conn.execute("CREATE PUBLICATION lines_out FOR TABLE lines")
     conn.execute('DROP TRIGGER "00_compat_sync" ON lines')
-    conn.execute("CREATE VIEW cheap AS SELECT id, qty FROM lines WHERE qty = 1")
+    conn.execute(f"CREATE VIEW cheap AS {WHOLE} WHERE l.qty = 1")
     before = picture(conn)
     reasons = {
         ("copy", "lines", "refusal"),
@@ -233,6 +233,9 @@ def test_a_prepared_transaction_holds_its_locks_for_ever(
 # Dependents --------------------------------------------------------------------------------------
 
 READS, WRITES = "SELECT id, qty FROM lines", "INSERT INTO lines (order_id) VALUES (77)"
+WHOLE = "SELECT l.id, l.qty, l AS whole FROM lines l"  # shows the row type: cannot follow the name
+UPSERTS = f"{WRITES} ON CONFLICT (id) DO NOTHING"
+LABEL = "INSERT INTO pg_seclabel VALUES ('lines'::regclass, 'pg_class'::regclass, 0, 'mac', 'top')"
 
 
 @dataclass(frozen=True)
@@ -246,11 +249,16 @@ class Case:
 
 
 DEPENDENTS = [
-    Case(f"CREATE VIEW v AS {READS}", ("view", "public.v"), "warning", "DROP VIEW v"),
-    Case(f"CREATE VIEW v AS {READS} GROUP BY id", ("view", "public.v"), None, None),
-    Case(f"CREATE MATERIALIZED VIEW m AS {READS}", ("view", "public.m"), None, None),
+    Case(f"CREATE VIEW v AS {READS}", ("view", "public.v")),
+    Case(f"CREATE VIEW v AS {WHOLE}", ("view", "public.v"), "warning", "DROP VIEW v"),
+    Case(f"CREATE VIEW v AS {READS} GROUP BY id", ("view", "public.v")),
+    Case(f"CREATE MATERIALIZED VIEW m AS {READS}", ("view", "public.m")),
     Case(
         f"CREATE FUNCTION f() RETURNS void BEGIN ATOMIC {WRITES}; END",
+        ("function", "public.f()"),
+    ),
+    Case(
+        f"CREATE FUNCTION f() RETURNS void BEGIN ATOMIC {UPSERTS}; END",
         ("function", "public.f()"),
         "refusal",
         f"CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE sql AS '{WRITES}'",
@@ -258,9 +266,14 @@ DEPENDENTS = [
     Case(
         "CREATE FUNCTION f() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM lines; END",
         ("function", "public.f()"),
-        None,
-        None,
     ),
+    Case(
+        "CREATE FUNCTION f() RETURNS SETOF lines LANGUAGE sql AS 'SELECT * FROM lines'",
+        ("function", "public.f()"),
+        "warning",
+        "DROP FUNCTION f()",
+    ),
+    Case("CREATE DOMAIN d AS lines", ("domain", "public.d"), "warning", "DROP DOMAIN d"),
     Case(
         "CREATE FUNCTION f(l lines) RETURNS integer LANGUAGE sql AS 'SELECT l.qty * 2'",
         ("function", "public.f(public.lines)"),
@@ -270,14 +283,16 @@ DEPENDENTS = [
     Case(
         f"CREATE TABLE todo (id int); CREATE RULE r AS ON INSERT TO todo DO ALSO {WRITES}",
         ("rule", "r on public.todo"),
+    ),
+    Case(
+        f"CREATE TABLE todo (id int); CREATE RULE r AS ON INSERT TO todo DO ALSO {UPSERTS}",
+        ("rule", "r on public.todo"),
         "refusal",
         "DROP RULE r ON todo",
     ),
     Case(
         "CREATE TABLE log (id int); CREATE RULE r AS ON DELETE TO log DO ALSO SELECT FROM lines",
         ("rule", "r on public.log"),
-        None,
-        None,
     ),
     Case(
         "CREATE TABLE log (id int); CREATE RULE r AS ON INSERT TO lines DO ALSO INSERT INTO log"
@@ -300,9 +315,31 @@ DEPENDENTS = [
     ),
     Case(
         "CREATE POLICY mine ON lines; ALTER TABLE lines ENABLE ROW LEVEL SECURITY",
-        ("policy", "mine"),
+        ("policy", "public.lines"),
         "refusal",
         "ALTER TABLE lines DISABLE ROW LEVEL SECURITY",
+    ),
+    Case(
+        "CREATE TABLE log (id int); CREATE POLICY p ON log USING (id IN (SELECT id FROM lines))",
+        ("policy", "p on public.log"),
+    ),
+    Case(
+        "CREATE STATISTICS s ON qty, status FROM lines",
+        ("statistics", "s"),
+        "warning",
+        "CREATE STATISTICS lines_v2_stats ON quantity, state FROM lines_v2; ANALYZE lines_v2",
+    ),
+    Case(
+        "CREATE TABLE child () INHERITS (lines)",
+        ("inheritance", "public.child"),
+        "refusal",
+        "ALTER TABLE child NO INHERIT lines",
+    ),
+    Case(
+        f"SET allow_system_table_mods = on; {LABEL}; RESET allow_system_table_mods",
+        ("security label", "mac"),
+        "warning",
+        "SET allow_system_table_mods = on; DELETE FROM pg_seclabel",
     ),
     Case(
         "CREATE TABLE kept (line lines)",
@@ -313,8 +350,6 @@ DEPENDENTS = [
     Case(
         "CREATE TABLE child (line integer REFERENCES lines)",
         ("foreign key", "public.child.child_line_fkey"),
-        None,
-        None,
     ),
     Case(
         "ALTER TABLE lines ADD UNIQUE (price);"
@@ -338,6 +373,35 @@ DEPENDENTS = [
         "warning",
         "ALTER TABLE lines_v2 ADD FOREIGN KEY (order_id) REFERENCES orders ON DELETE CASCADE",
     ),
+]
+
+
+TRIGGER = (
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NEW; END $$;"
+    "CREATE TRIGGER t {kind} EXECUTE FUNCTION f()"
+)
+DEPENDENTS += [
+    Case(
+        TRIGGER.format(kind=kind, body=body),
+        ("trigger", "t"),
+        severity,
+        "DROP TRIGGER t ON lines" if severity else None,
+    )
+    for kind, body, severity in (
+        ("BEFORE INSERT ON lines FOR EACH ROW", "", None),
+        ("BEFORE INSERT ON lines FOR EACH ROW WHEN (NEW.qty > 1)", "", "warning"),
+        ("BEFORE INSERT ON lines FOR EACH ROW", "NEW.note := tg_when;", "warning"),
+        ("BEFORE UPDATE OF qty ON lines FOR EACH ROW", "", "warning"),
+        ("AFTER DELETE ON lines FOR EACH STATEMENT", "", None),
+        (
+            "AFTER DELETE ON lines REFERENCING OLD TABLE AS o FOR EACH STATEMENT",
+            "",
+            "warning",
+        ),
+        ("AFTER TRUNCATE ON lines FOR EACH STATEMENT", "", None),
+        ("AFTER INSERT ON lines FOR EACH ROW", "", None),
+        ("AFTER INSERT ON lines FOR EACH ROW", "PERFORM current_user;", "warning"),
+    )
 ]
 
 
@@ -376,6 +440,64 @@ def test_a_partitioned_table_that_references_the_table_is_refused_where_it_canno
         steps(url, "lines", "cutover", "rollback")
 
 
+def test_a_table_with_policies_and_triggers_goes_all_the_way_and_is_verified(
+    url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    mapping = make_lines(conn)
+    conn.execute(
+        "CREATE POLICY few ON lines USING (qty < 5 AND EXISTS (SELECT FROM pg_roles));"
+        "ALTER TABLE lines ENABLE ROW LEVEL SECURITY"
+    )
+    conn.execute(TRIGGER.format(kind="BEFORE INSERT ON lines FOR EACH ROW", body=""))
+    mapping = replace(mapping, legacy=catalog.reflect_table(conn, "lines"))
+    succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
+    steps(url, "lines", "copy")
+    assert severities(url) == {}
+    for step in ("cutover", "rollback", "cutover"):
+        assert verify(url, "--checks", "structure,counts,contents,probes") == 0
+        succeed(url, step, "lines", "--execute")
+    assert verify(url, "--checks", "structure,probes") == 0
+    assert succeed(url, "status", "--json").json[0]["problems"] == []
+
+
+def test_a_role_that_policies_show_a_part_of_the_rows_cannot_copy_that_part(
+    url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    mapping = make_lines(conn)
+    conn.execute("CREATE POLICY few ON lines USING (qty < 5)")
+    conn.execute("ALTER TABLE lines ENABLE ROW LEVEL SECURITY")
+    mapping = replace(mapping, legacy=catalog.reflect_table(conn, "lines"))
+    succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
+    with ordinary_role(conn) as role:
+        conn.execute(
+            f"GRANT USAGE ON SCHEMA compat TO {role};"
+            f"GRANT ALL ON ALL TABLES IN SCHEMA compat, public TO {role};"
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA compat TO {role}"
+        )
+        result = compat_here(changed_url(url, user=role), "copy", "lines", "--execute")
+    assert result.code == 2
+    assert 'affected by row-level security policy for table "lines"' in result.err
+    assert value(conn, "SELECT count(*) FROM lines_v2") == 0
+
+
+def test_who_sees_the_target_past_the_policies_is_named(
+    url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    mapping = make_lines(conn)
+    conn.execute("ALTER TABLE lines ENABLE ROW LEVEL SECURITY")
+    mapping = replace(mapping, legacy=catalog.reflect_table(conn, "lines"))
+    succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
+    steps(url, "lines", "copy")
+    conn.execute("GRANT SELECT ON lines_v2 TO PUBLIC")
+    assert severities(url) == {("policy", "public.lines"): "warning"}
+    conn.execute(
+        "ALTER TABLE lines FORCE ROW LEVEL SECURITY; REVOKE SELECT ON lines_v2 FROM PUBLIC"
+    )
+    assert severities(url) == {("policy", "public.lines"): "refusal"}
+    conn.execute(findings(url)["policy", "public.lines"].fix.partition(";")[0])
+    assert severities(url) == {}
+
+
 # The guard of the retired table ------------------------------------------------------------------
 
 
@@ -389,7 +511,7 @@ def guarded(conn: Connection, statement: str) -> str:
 def test_after_the_cutover_nothing_writes_to_the_retired_table_past_the_view(
     url: str, conn: psycopg.Connection, mapping: Mapping
 ) -> None:
-    conn.execute("CREATE VIEW open_lines AS SELECT * FROM lines WHERE NOT deleted")
+    conn.execute("CREATE VIEW open_lines AS SELECT *, l AS whole FROM lines l WHERE NOT deleted")
     conn.execute(
         "CREATE TABLE orders (id integer);"
         "CREATE FUNCTION note_order() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

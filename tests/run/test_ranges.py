@@ -57,16 +57,30 @@ KEYS: dict[str, tuple[dict[str, str], str]] = {
     "a uuid": ({"id": "uuid"}, "md5(g::text)::uuid"),
     "a text in the order of bytes": ({"id": 'text COLLATE "C"'}, "chr(60 + g % 50) || g"),
     "a text in the order of a language": (
-        {"id": 'text COLLATE "und-x-icu"'},
+        {"id": "text COLLATE {language}"},
         "chr(60 + g % 50) || g",
     ),
     "a name of no kind": ({'Select "x" %s': "integer"}, "g"),
 }
 
 
+def collation_of_a_language(conn: Connection) -> str:
+    """Return the root collation of ICU; where the server is built without, one of the system's."""
+    found: str = value(
+        conn,
+        "SELECT collname FROM pg_collation"
+        " WHERE collencoding IN (-1, pg_char_to_encoding(getdatabaseencoding()))"
+        " ORDER BY collname = 'und-x-icu' DESC, collprovider = 'c' AND collname !~ '^(C|POSIX)'"
+        " DESC, collname LIMIT 1",
+    )
+    return found
+
+
 def make_things(conn: Connection, key: dict[str, str], values: str, rows: int) -> None:
     """Make `Odd %things` with this key and so many rows, and expand it."""
-    definitions = ", ".join(f"{ident(name)} {kind}" for name, kind in key.items())
+    language = ident(collation_of_a_language(conn))
+    kinds = {name: kind.format(language=language) for name, kind in key.items()}
+    definitions = ", ".join(f"{ident(name)} {kind}" for name, kind in kinds.items())
     for table in ("Odd %things", "Odd %things_v2"):
         conn.execute(
             f"CREATE TABLE {ident(table)}"

@@ -325,6 +325,8 @@ DAMAGE = [
     ((), "DROP TABLE lines_v2 CASCADE", "public.lines_v2 is missing"),
     ((), 'DROP TRIGGER "00_compat_sync" ON lines', "the sync triggers on public.lines are missing"),
     ((), "ALTER TABLE lines DISABLE TRIGGER USER", "the sync triggers on public.lines are missing"),
+    ((), "ALTER TABLE lines OWNER TO pg_monitor", "not all have the same owner: lines belongs to"),
+    (("cutover",), "ALTER VIEW lines OWNER TO pg_monitor", "not all have the same owner"),
     (("cutover",), "DROP VIEW lines CASCADE", "public.lines is missing"),
     (
         ("cutover",),

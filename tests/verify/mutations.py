@@ -29,10 +29,11 @@ _ROUND_TRIP = "what the rule reads is what it wrote, so that writing it again ch
 # What changes nothing that anybody could see, and why.
 EQUIVALENT = {
     'trigger "compat_delete" dropped': "without it PostgreSQL deletes through the view by itself",
-    'update: SET list 1: "unit_price" written though unchanged': _ROUND_TRIP,
-    'update: SET list 1: "unit_price_text" written though unchanged': _ROUND_TRIP,
-    'update: SET list 1: "status" written though unchanged': _ROUND_TRIP,
-    'update: SET list 1: "deleted_at" written though unchanged': _ROUND_TRIP,
+    **{
+        f'update: SET list {number}: "{column}" written though unchanged': _ROUND_TRIP
+        for number in (1, 2)
+        for column in ("unit_price", "unit_price_text", "status", "deleted_at")
+    },
 }
 
 
@@ -176,7 +177,10 @@ _PATTERNS = (
     ("RETURN OLD → NULL", r"RETURN OLD;", r"RETURN NULL;"),
     ("RETURN a changed row", r"RETURN NEW;", r"NEW.note := 'mutant'; RETURN NEW;"),
     ("null check off", r"IF pg_catalog\.num_nulls", r"IF false AND pg_catalog.num_nulls"),
-    ("other SQLSTATE for null", r"'not_null_violation'", r"'check_violation'"),
+    ("other SQLSTATE for null", r"PERFORM compat\.refuse_null\((NEW, '\w+', '\w+'), .*?\);",
+     r"PERFORM compat.refuse_check(\1, 'nulls');"),
+    ("check off", r"IF NOT \(\(", r"IF false AND NOT (("),
+    ("duplicates raise by themselves", r"\n    ON CONFLICT DO NOTHING", r""),
     ("FOUND turned", r"IF FOUND(?= THEN\n        RETURN (NEW|OLD))", r"IF NOT FOUND"),
     ("own changes are conflicts", r" AND NOT compat\.is_own_change\(t\.xmin\)", r""),
     ("conflicts are silent", r"RAISE EXCEPTION USING ERRCODE = 'serialization_failure'",

@@ -6,6 +6,7 @@ Each goes through copy and cutover with the compiled statements, as the commands
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -184,6 +185,54 @@ def a_link_table_of_nothing_but_foreign_keys(conn: Connection) -> Mapping:
     )
 
 
+def references_by_uuid_and_a_document(conn: Connection) -> Mapping:
+    conn.execute(
+        """
+        CREATE TABLE makers (id integer PRIMARY KEY);
+        CREATE TABLE shelves (id integer PRIMARY KEY);
+        CREATE TABLE products (
+            id serial PRIMARY KEY, maker integer NOT NULL REFERENCES makers,
+            shelf integer REFERENCES shelves, mail text, tags text, sizes integer[],
+            color varchar(10), weight numeric(8,3), is_new boolean,
+            until bigint NOT NULL DEFAULT 0);
+        CREATE INDEX ON products (maker);
+        INSERT INTO makers SELECT generate_series(1, 9);
+        INSERT INTO shelves SELECT generate_series(1, 4);
+        INSERT INTO products (maker, shelf, mail, tags, sizes, color, weight, is_new, until)
+        SELECT 1 + i % 9, nullif(i % 5, 0), ' M' || i, 'a,b' || i, ARRAY[i, NULL],
+               nullif('c' || i % 4, 'c0'), i / 8.0, nullif(i % 3, 2) = 1, i % 2 * 1700000000
+        FROM generate_series(1, 40) i;
+        CREATE TABLE makers_v2 (id uuid PRIMARY KEY, legacy_id integer NOT NULL UNIQUE);
+        CREATE TABLE shelves_v2 (id uuid PRIMARY KEY, legacy_id integer NOT NULL UNIQUE);
+        INSERT INTO makers_v2 SELECT gen_random_uuid(), id FROM makers;
+        INSERT INTO shelves_v2 SELECT gen_random_uuid(), id FROM shelves;
+        CREATE TABLE products_v2 (
+            id uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(), legacy_id integer PRIMARY KEY,
+            maker uuid NOT NULL REFERENCES makers_v2, legacy_maker integer,
+            shelf uuid REFERENCES shelves_v2, email text, written_mail text, tags text[],
+            sizes bigint[], details jsonb NOT NULL DEFAULT '{}', until timestamptz NOT NULL);
+        CREATE INDEX ON products_v2 (legacy_maker);
+        """
+    )
+    return journey.mapping_of(
+        conn,
+        "products",
+        "products_v2",
+        rules.Column("id", "legacy_id"),
+        rules.Lookup(
+            "maker", "maker", rules.Referenced("public", "makers_v2"), keep="legacy_maker"
+        ),
+        rules.Lookup("shelf", "shelf", rules.Referenced("public", "shelves_v2")),
+        rules.Text("mail", "email", trim="both", case="lower", keep="written_mail"),
+        rules.Delimited("tags", "tags"),
+        rules.Cast("sizes", "sizes"),
+        rules.JsonField("color", "details", "color"),
+        rules.JsonField("weight", "details", ("measures", "weight")),
+        rules.JsonField("is_new", "details", ("flags", 1), null="null"),
+        rules.Epoch("until", "until", infinity=0),
+    )
+
+
 Make = Callable[[Connection], Mapping]
 ALL: tuple[Make, ...] = (
     shop,
@@ -193,6 +242,7 @@ ALL: tuple[Make, ...] = (
     an_empty_table,
     a_uuid_key_with_a_generated_default,
     a_link_table_of_nothing_but_foreign_keys,
+    references_by_uuid_and_a_document,
 )
 
 
@@ -205,7 +255,15 @@ def problems(report: Report) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize("make", ALL, ids=lambda make: make.__name__)
+def bridged(make: Make) -> Make:
+    def made(conn: Connection) -> Mapping:
+        return replace(make(conn), form="bridged")
+
+    made.__name__ = f"{make.__name__}_with_a_bridge"
+    return made
+
+
+@pytest.mark.parametrize("make", (*ALL, *map(bridged, ALL)), ids=lambda make: make.__name__)
 def test_a_good_migration_verifies_green_before_and_after_the_cutover_and_after_the_way_back(
     conn: Connection, make: Make
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compat.compile.source import source
 from compat.mapping import Mapping
 from compat.names import ident
 from verify.context import Context, plural, shown
@@ -20,24 +21,25 @@ def check(context: Context) -> Result:
 
     :raises psycopg.Error: a relation is missing or may not be read
     """
-    legacy_sql, target_sql = context.stored.legacy_sql, context.mapping.target.sql
+    mapping, legacy_sql = context.mapping, context.stored.legacy_sql
+    title = context.stored.view_sql if mapping.syncs_through_view else mapping.target.sql
     columns = context.options.group_by
     for name in columns:
         if reason := no_groups(context.mapping, name):
             return not_run(NAME, reason)
     row = context.conn.execute(
-        f"SELECT (SELECT count(*) FROM {legacy_sql}), (SELECT count(*) FROM {target_sql})"
+        f"SELECT (SELECT count(*) FROM {legacy_sql}), (SELECT count(*) FROM {source(mapping)})"
     ).fetchone()
     assert row is not None
     legacy, target = row
     unfinished = context.unfinished
     if unfinished is not None:
-        counted = Counted(legacy_sql, target_sql, legacy, target)
+        counted = Counted(legacy_sql, title, legacy, target)
         finding = Finding("unfinished", context.mapping.name, unfinished)
         summary = f"{unfinished} ({counted.summary})"
         return does_not_hold(NAME, summary, (finding,), numbers=counted.numbers)
     groups = tuple(group for name in columns for group in _groups(context, name))
-    return judge(Counted(legacy_sql, target_sql, legacy, target, groups), context.limit)
+    return judge(Counted(legacy_sql, title, legacy, target, groups), context.limit)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import psycopg
 
 from compat import catalog
 from compat.catalog import ForeignKey, Relation
+from compat.compile import bridge
+from compat.compile.source import halves, source
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.names import ident, idents, qualified
@@ -28,7 +30,7 @@ NAME = "integrity"
 class Demand:
     """One thing that must hold, as a query for the rows that break it.
 
-    :param kind: a stable word for programs: orphan, duplicate, null, dual_id, range, rule
+    :param kind: a stable word for programs: orphan, duplicate, null, bridge, dual_id, range, rule
     :param subject: what it is about: a foreign key, a column, a rule
     :param message: what is wrong with a row that breaks it
     :param relation: FROM item of the rows, the row's alias being `t`
@@ -89,7 +91,10 @@ def examine(
     demands = [
         *_orphans(conn, mapping, target),
         *_duplicates(conn, mapping),
+        *_halves(mapping),
+        *_in_two_tables(mapping),
         *_nulls(conn, mapping, view_sql),
+        *(_contradictions(mapping) if view_sql is not None else ()),
         *_derived_dual_ids(conn, mapping, target),
         *(_dual_id(mapping, item, view_sql) for item in rules.dual_ids),
         *(_bounds(mapping, item, view_sql) for item in rules.ranges),
@@ -147,6 +152,12 @@ def _orphans(conn: Connection, mapping: Mapping, target: Relation) -> Iterator[D
         yield _orphan(key, (*mapping.target_key, *key.columns))
     for key in inbound:
         yield _orphan(key, key.columns)
+    known = {(key.child, key.name) for key in (*own, *inbound)}
+    for table in mapping.tables[1:]:
+        relation = catalog.find_exact(conn, table.schema, table.name)
+        for key in () if relation is None else catalog.foreign_keys(conn, relation):
+            if (key.child, key.name) not in known:
+                yield _orphan(key, key.columns)
 
 
 def _orphan(key: ForeignKey, names: tuple[str, ...]) -> Demand:
@@ -165,12 +176,32 @@ def _orphan(key: ForeignKey, names: tuple[str, ...]) -> Demand:
     )
 
 
+def _contradictions(mapping: Mapping) -> Iterator[Demand]:
+    """Rows of a target that carries a bridge whose two shapes do not say the same.
+
+    The view shows one of them, and is compared with the legacy table; so this is what proves that
+    the converted columns, too, correspond to the legacy rows.
+    """
+    if mapping.chosen_form != "bridged":
+        return
+    for name, fault in bridge.contradictions(mapping):
+        yield Demand(
+            "bridge",
+            f"{name} of {mapping.target.title}",
+            "it does not correspond to what v2 reads",
+            f"{mapping.target.sql} AS t",
+            fault,
+            mapping.target_key,
+        )
+
+
 def _duplicates(conn: Connection, mapping: Mapping) -> Iterator[Demand]:
     """What should be unique in the target, where no valid index makes sure that it is."""
+    tag = () if mapping.tag is None else (mapping.tag.column,)
     legacy = (
-        tuple(mapping.lens(name).targets[0] for name in key)
+        (*tag, *(mapping.lens(name).targets[0] for name in key))
         for key in mapping.legacy.unique_keys
-        if all(not mapping.lens(name).converts for name in key)
+        if all(lens.part is None and not lens.converts for lens in map(mapping.lens, key))
     )
     wanted = (mapping.target_key, *mapping.target.unique_keys, *legacy)
     guarded = [frozenset(names) for names in _unique_indexes(conn, mapping)]
@@ -203,6 +234,37 @@ def _unique_indexes(conn: Connection, mapping: Mapping) -> list[list[str]]:
     return [names for (names,) in rows]
 
 
+def _halves(mapping: Mapping) -> Iterator[Demand]:
+    """Halves of nothing, also where no foreign key speaks of them."""
+    for place in halves(mapping):
+        names = tuple(mine for mine, _ in place.on)
+        found = " AND ".join(f"t.{ident(mine)} = w.{ident(other)}" for mine, other in place.on)
+        yield Demand(
+            "orphan",
+            place.table.title,
+            f"there is no such row in {mapping.target.title}",
+            f"{place.table.sql} AS t",
+            f"NOT EXISTS (SELECT FROM {mapping.target.sql} AS w WHERE {found})",
+            names,
+        )
+
+
+def _in_two_tables(mapping: Mapping) -> Iterator[Demand]:
+    """Keys that more than one of the tables has that rows are divided among."""
+    if not mapping.choices:
+        return
+    columns = idents(list(mapping.target_key))
+    yield Demand(
+        "duplicate",
+        f"({', '.join(mapping.target_key)}) of {', '.join(t.title for t in mapping.tables)}",
+        "more than one row has this",
+        f"(SELECT {columns}, count(*) AS compat_rows FROM {source(mapping)}\n"
+        f"    GROUP BY {columns}) AS t",
+        "t.compat_rows > 1",
+        mapping.target_key,
+    )
+
+
 def _nulls(conn: Connection, mapping: Mapping, view_sql: str | None) -> Iterator[Demand]:
     """Keys of the target, and legacy columns that were NOT NULL, where the target allows it."""
     nullable = {
@@ -228,7 +290,8 @@ def _nulls(conn: Connection, mapping: Mapping, view_sql: str | None) -> Iterator
     for lens in mapping.lenses:
         name = lens.legacy.name
         sources = set(lens.rule.reads)
-        if lens.legacy.nullable or lens.rule.absorbs_null() or not sources & nullable:
+        may_be_null = lens.part is not None or sources & nullable
+        if lens.legacy.nullable or lens.rule.absorbs_null() or not may_be_null:
             continue
         yield Demand(
             "null",
@@ -275,6 +338,9 @@ def _table(mapping: Mapping, name: str, view_sql: str | None) -> tuple[str, tupl
     """Return the quoted name of a table of the rules, and the columns that name its rows."""
     if name in (mapping.target.name, mapping.target.title):
         return mapping.target.sql, mapping.target_key
+    for table in mapping.tables[1:]:
+        if name in (table.name, table.title):
+            return table.sql, next(iter(table.unique_keys), ())
     if name in (mapping.legacy.name, mapping.legacy.title):
         return view_sql or mapping.legacy.sql, mapping.legacy.row_key
     return _quoted(name), ()

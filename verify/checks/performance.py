@@ -182,7 +182,7 @@ def _copied_table(conn: Connection, scratch: Scratch) -> Table:
     for statement in add_constraints(table, table.name, foreign_keys=False):
         conn.execute(statement)
     conn.commit()
-    for relation in (table, scratch.target):
+    for relation in (table, *scratch.tables):
         conn.execute(f"ANALYZE {relation.sql}")
     conn.commit()
     return table
@@ -228,14 +228,14 @@ def _slow(measure: Measure, limit: float) -> Finding:
 
 def _lost_index(context: Context, pair: Pair) -> list[Finding]:
     """Return a finding when the table is read by an index and the view reads all its target."""
-    conn, target = context.conn, context.mapping.target
+    conn, names = context.conn, [table.name for table in context.mapping.tables]
     table = _scans(conn, pair.table, context.physical_name)
-    view = _scans(conn, pair.view, target.name)
+    view = set[str]().union(*(_scans(conn, pair.view, name) for name in names))
     if "Seq Scan" in table or "Seq Scan" not in view:
         return []
     before, after = (plans.text(conn, sql) for sql in (pair.table, pair.view))
     message = (
-        f"the table is read by an index, the view reads all of {target.sql}\n"
+        f"the table is read by an index, the view reads all of a table: {', '.join(names)}\n"
         f"table:\n{before}\nview:\n{after}"
     )
     return [Finding("plan", pair.title, message, expected=before, found=after)]

@@ -15,10 +15,13 @@ from typing import Any
 import psycopg
 
 from compat import catalog
-from compat.compile import install, sync, view
-from compat.compile.functions import TARGET
+from compat.bridge import carrier_of
+from compat.compile import bridge, install, lookups, policies, sync, view
+from compat.compile.functions import bodies, triggers
+from compat.compile.shaped import copy as shaped_copy
 from compat.names import ident, literal, qualified, regclass
-from compat.rules import Constant, Expression
+from compat.run import health
+from compat.run.definitions import default_differences, view_differences
 from compat.tables import Table
 from verify import plans
 from verify.context import Context, plural, shown
@@ -27,12 +30,6 @@ from verify.report import Finding, Result, does_not_hold, holds
 
 NAME = "structure"
 
-_MODEL = "compat_verify_model"
-_FUNCTION = re.compile(
-    r"CREATE OR REPLACE FUNCTION (?P<name>.+?)\(\) RETURNS trigger\n.*?"
-    r"AS (?P<tag>\$compat\d*\$)(?P<body>.*)(?P=tag)$",
-    re.DOTALL,
-)
 _SHARED = re.compile(
     r"(?:--[^\n]*\n|\s)*CREATE OR REPLACE FUNCTION (?P<name>compat\.\w+)\(.*?"
     r"AS (?P<tag>\$\w*\$)(?P<body>.*)(?P=tag)",
@@ -45,6 +42,7 @@ _SYNC = {
     "the insert trigger": (1 | 4, 4),
     "the truncate trigger": (32,),
 }
+_SYNC_THROUGH_VIEW = {"the trigger": (1 | 4 | 8 | 16,), "the truncate trigger": (32,)}
 _REFUSALS = {2 | 4 | 8 | 16: "what others write there", 32: "a TRUNCATE"}
 _INSTEAD = {"insert": 64 | 1 | 4, "update": 64 | 1 | 16, "delete": 64 | 1 | 8}
 
@@ -83,7 +81,7 @@ def check(context: Context) -> Result:
 
 
 def _document(context: Context) -> Iterator[Finding]:
-    stored, actual = context.stored.fingerprint, context.mapping.fingerprint
+    stored, actual = context.stored.fingerprint, context.stored.stated.fingerprint
     if stored != actual:
         yield Finding(
             "fingerprint",
@@ -99,7 +97,7 @@ def _relations(context: Context) -> Iterator[Finding]:
     wanted = (
         (mapping.legacy.schema, context.view_name, "v", "a view"),
         (mapping.legacy.schema, context.physical_name, "rp", "a table"),
-        (mapping.target.schema, mapping.target.name, "rp", "a table"),
+        *((table.schema, table.name, "rp", "a table") for table in mapping.tables),
     )
     for schema, name, kinds, what in wanted:
         relation = context.relation(schema, name)
@@ -117,9 +115,10 @@ def _reflected(context: Context, schema: str, name: str) -> Table:
 
 
 def _tables(context: Context) -> Iterator[Finding]:
-    """Yield what has changed in the two tables since the mapping was made."""
+    """Yield what has changed in the tables since the mapping was made."""
     mapping = context.mapping
-    for known, name in ((mapping.legacy, context.physical_name), (mapping.target, None)):
+    targets = (carrier_of(mapping), *mapping.tables[1:])
+    for known, name in ((mapping.legacy, context.physical_name), *((t, None) for t in targets)):
         actual = _reflected(context, known.schema, name or known.name)
         title = qualified(actual.schema, actual.name)
         for column in known.columns:
@@ -184,63 +183,34 @@ def _columns(context: Context) -> Iterator[Finding]:
                     expected=before,
                     found=after,
                 )
-        if isinstance(lens.rule, Constant | Expression):
-            continue  # their defaults are expressions of ours, compared with the model's
-        if column.default != now.default:
-            yield Finding(
-                "default",
-                subject,
-                f"{column.name}: the default was {column.default or 'none'}, is "
-                f"{now.default or 'none'}",
-                expected=column.default,
-                found=now.default,
-            )
+    for difference in default_differences(mapping, actual):
+        yield Finding(
+            "default",
+            f"{context.stored.view_sql}.{ident(difference.what)}",
+            f"{difference.what}: the default was {difference.expected or 'none'}, is "
+            f"{difference.found or 'none'}",
+            expected=difference.expected,
+            found=difference.found,
+        )
 
 
 def _query(context: Context, notes: list[str]) -> Iterator[Finding]:
     """Yield how the view's query differs from the compiled one, made as a temporary view."""
-    mapping, conn = context.mapping, context.conn
-    model = f"pg_temp.{_MODEL}"
     try:
-        with conn.transaction(force_rollback=True):
-            conn.execute(f"CREATE TEMPORARY VIEW {_MODEL} AS {view.select(mapping)}")
-            for lens in mapping.lenses:
-                if isinstance(lens.rule, Constant):
-                    conn.execute(
-                        f"ALTER VIEW {model} ALTER COLUMN {ident(lens.legacy.name)} "
-                        f"SET DEFAULT {lens.read(TARGET)}"
-                    )
-            found = _view_text(context, regclass(mapping.legacy.schema, context.view_name))
-            expected = _view_text(context, f"{literal(model)}::pg_catalog.regclass")
+        differences = view_differences(context.conn, context.mapping, context.view_name)
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
         notes.append(f"the text of the view was not compared: {error.diag.message_primary}")
         return
-    for (subject, before), (_, after) in zip(expected.items(), found.items(), strict=True):
-        if before != after:
-            yield Finding(
-                "view",
-                context.stored.view_sql,
-                f"{subject} of the view is not what the mapping compiles to:\n"
-                + _diff(before or "none", after or "none"),
-                expected=before,
-                found=after,
-            )
-
-
-def _view_text(context: Context, relation: str) -> dict[str, str | None]:
-    texts: dict[str, str | None] = {}
-    row = context.conn.execute(f"SELECT pg_catalog.pg_get_viewdef({relation}, true)").fetchone()
-    assert row is not None
-    texts["the query"] = row[0]
-    for lens in context.mapping.lenses:
-        if isinstance(lens.rule, Constant):
-            row = context.conn.execute(
-                "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d "
-                "JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum "
-                f"WHERE d.adrelid = {relation} AND a.attname = {literal(lens.legacy.name)}"
-            ).fetchone()
-            texts[f"the default of {lens.legacy.name}"] = row[0] if row else None
-    return texts
+    for difference in differences:
+        before, after = difference.expected, difference.found
+        yield Finding(
+            "view",
+            context.stored.view_sql,
+            f"{difference.what} of the view is not what the mapping compiles to:\n"
+            + _diff(before or "none", after or "none"),
+            expected=before,
+            found=after,
+        )
 
 
 @dataclass(frozen=True)
@@ -257,22 +227,35 @@ def _triggers(context: Context) -> Iterator[Finding]:
     mapping = context.mapping
     physical = Table(mapping.legacy.schema, context.physical_name, ())
     shown_view = Table(mapping.legacy.schema, context.view_name, ())
-    wanted, unwanted = (physical, "sync"), (mapping.target, "reverse")
+    wanted = [(physical, "sync")]
+    unwanted = [(table, "reverse") for table in mapping.tables]
     if context.is_cutover:
         wanted, unwanted = unwanted, wanted
-    expected = [_Trigger(*wanted, kinds, what) for what, kinds in _SYNC.items()]
+    kinds_by_name = _SYNC_THROUGH_VIEW if mapping.syncs_through_view else _SYNC
+    expected = [
+        _Trigger(table, purpose, kinds, what)
+        for table, purpose in wanted
+        for what, kinds in kinds_by_name.items()
+    ]
     if mapping.chosen_form == "instead_of":
         expected += [_Trigger(shown_view, name, (kind,)) for name, kind in _INSTEAD.items()]
     for trigger in expected:
         yield from _trigger(context, trigger)
-    for name, *_ in _triggers_of(context, *unwanted, _EVENTS):
-        subject = f"the trigger of {mapping.function(unwanted[1])} on {unwanted[0].sql}"
-        yield Finding("trigger", subject, f"{name} should not be there in this phase")
-    known = {mapping.function(operation) for operation in view.OPERATIONS}
+    for problem in health.lookup_problems(context.conn, mapping):
+        yield Finding("trigger", mapping.target.sql, problem)
+    for problem in health.bridge_problems(context.conn, mapping):
+        yield Finding("trigger", mapping.target.sql, problem)
+    for table, purpose in unwanted:
+        for name, *_ in _triggers_of(context, table, purpose, _EVENTS):
+            subject = f"the trigger of {mapping.function(purpose)} on {table.sql}"
+            yield Finding("trigger", subject, f"{name} should not be there in this phase")
+    known = {mapping.function(purpose) for purpose in (*view.OPERATIONS, *policies.PURPOSES)}
     rows = context.conn.execute(
         "SELECT t.tgname, p.pronamespace::regnamespace::text, p.proname "
         "FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid "
         f"WHERE t.tgrelid = {regclass(shown_view.schema, shown_view.name)} AND NOT t.tgisinternal"
+        # The legacy table's own, which the cutover has moved here, are the user's.
+        " AND t.tgname NOT LIKE 'compat\\_before\\_%'"
     ).fetchall()
     for name, schema, function in rows:
         if qualified(schema, function) not in known or mapping.chosen_form == "updatable":
@@ -322,6 +305,9 @@ def _guards(context: Context) -> Iterator[Finding]:
     """Yield what is missing of the triggers that keep others from writing to the passive table."""
     if context.is_cutover:
         table, refuses = Table(context.mapping.legacy.schema, context.physical_name, ()), "late"
+    elif context.mapping.syncs_through_view:
+        yield from _named_guards(context)
+        return
     else:
         table, refuses = context.mapping.target, "early"
     function = f"compat.refuse_{refuses}_write"
@@ -336,6 +322,22 @@ def _guards(context: Context) -> Iterator[Finding]:
             subject = f"the trigger of {function} on {table.sql}"
             state = "disabled" if kind in {found for found, _ in rows} else "missing"
             yield Finding("trigger", subject, f"{subject} is {state}: {what} would be lost")
+
+
+def _named_guards(context: Context) -> Iterator[Finding]:
+    """Yield the same for tables that others may share: each mapping has triggers of its own."""
+    for name, table, function in triggers(sync.attach_forward(context.mapping)):
+        if not function.startswith("compat.refuse_"):
+            continue
+        row = context.conn.execute(
+            "SELECT tgenabled::text FROM pg_catalog.pg_trigger "
+            f"WHERE tgrelid = pg_catalog.to_regclass({literal(table)}) AND tgname = {literal(name)}"
+        ).fetchone()
+        if row is None or row[0] not in ("O", "A"):
+            subject = f"the trigger {name} on {table}"
+            state = "missing" if row is None else "disabled"
+            message = f"{subject} is {state}: what others write there would be lost"
+            yield Finding("trigger", subject, message)
 
 
 def _indexes(context: Context) -> Iterator[str]:
@@ -412,36 +414,37 @@ def _functions(context: Context) -> Iterator[Finding]:
     """Yield which generated functions were edited: what guards against lost updates is in them."""
     mapping = context.mapping
     statements = [*sync.create_forward(mapping), *sync.define_reverse(mapping)]
+    statements += [*lookups.create(mapping), *bridge.create(mapping)]
     statements += view.create_view(mapping)
-    for match in map(_FUNCTION.match, statements):
-        if match is None:
-            continue
-        name = match["name"]
+    statements += shaped_copy.define(mapping) if mapping.copies_through_view else []
+    as_caller = {f"{mapping.function(purpose)}()" for purpose in policies.PURPOSES}
+    for name, expected in bodies(statements).items():
         row: Any = context.conn.execute(
             "SELECT p.prosrc, p.prosecdef, array_to_string(p.proconfig, ', '), "
             "pg_catalog.pg_get_userbyid(p.proowner), pg_catalog.pg_get_userbyid(c.relowner), "
             "'search_path=' || compat.function_path(c.oid) "
             "FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_class c ON c.oid = "
             f"pg_catalog.to_regclass({literal(context.stored.legacy_sql)}) "
-            f"WHERE p.oid = pg_catalog.to_regprocedure({literal(name + '()')})"
+            f"WHERE p.oid = pg_catalog.to_regprocedure({literal(name)})"
         ).fetchone()
         if row is None:
             yield Finding("function", name, f"the function {name} is missing")
             continue
         body, is_definer, settings, owner, table_owner, path = row
-        if body != match["body"]:
+        if body != expected:
             yield Finding(
                 "function",
                 name,
-                f"the function {name} was edited by hand:\n" + _diff(match["body"], body),
-                expected=match["body"],
+                f"the function {name} was edited by hand:\n" + _diff(expected, body),
+                expected=expected,
                 found=body,
             )
-        if not is_definer or settings != path:
+        if is_definer is (name in as_caller) or settings != path:
+            rights = "INVOKER" if name in as_caller else "DEFINER"
             yield Finding(
                 "function",
                 name,
-                f"the function {name} must be SECURITY DEFINER with a fixed search_path",
+                f"the function {name} must be SECURITY {rights} with a fixed search_path",
                 found=f"security definer: {is_definer}, settings: {settings}",
             )
         if table_owner is not None and owner != table_owner:
@@ -455,21 +458,49 @@ def _functions(context: Context) -> Iterator[Finding]:
 
 
 def _looks(context: Context) -> Iterator[Finding]:
+    """Yield how the view looks other than the table; rights come with the name, at the cutover."""
     mapping = context.mapping
     table, shown_view = (
         _looks_of(context, name) for name in (context.physical_name, context.view_name)
     )
+    granted = _looks_at_cutover(context) if context.is_cutover else _of_owner_only(context, table)
     view_sql = context.stored.view_sql
     yield from _look(view_sql, "owner", table["owner"], shown_view["owner"])
     yield from _look(view_sql, "comment", table["comment"], shown_view["comment"])
-    yield from _grants(view_sql, table["grants"], shown_view["grants"])
+    yield from _grants(view_sql, granted["grants"], shown_view["grants"])
     for name in mapping.legacy.column_names:
         before, after = table["columns"].get(name), shown_view["columns"].get(name)
         if before is None or after is None:
             continue  # reported as another column list
         subject = f"{view_sql}.{ident(name)}"
         yield from _look(subject, "comment", before["comment"], after["comment"])
-        yield from _grants(subject, before["grants"], after["grants"])
+        yield from _grants(subject, granted["columns"][name]["grants"], after["grants"])
+
+
+def _looks_at_cutover(context: Context) -> dict[str, Any]:
+    """Return what the legacy table looked like when the view took its name."""
+    row = context.conn.execute(
+        "SELECT compat.looks_here(looks, to_regclass(%s)) FROM compat.mapping WHERE name = %s",
+        [context.stored.view_sql, context.mapping.name],
+    ).fetchone()
+    assert row is not None
+    looks: dict[str, Any] = row[0]
+    return looks
+
+
+def _of_owner_only(context: Context, looks: dict[str, Any]) -> dict[str, Any]:
+    """Return the looks without any rights but the owner's."""
+    row = context.conn.execute("SELECT quote_ident(%s)", [looks["owner"]]).fetchone()
+    assert row is not None
+
+    def own(grants: Any) -> list[Any]:
+        return [grant for grant in grants or () if grant[0] == row[0]]
+
+    columns = {
+        name: column | {"grants": own(column["grants"])}
+        for name, column in looks["columns"].items()
+    }
+    return looks | {"grants": own(looks["grants"]), "columns": columns}
 
 
 def _looks_of(context: Context, name: str) -> dict[str, Any]:

@@ -181,7 +181,8 @@ def after_loss(mapping: Mapping, lens: Lens, legacy: dict[str, str]) -> str | No
     :param legacy: SQL for the value of each legacy column
     """
     row = Row("l")
-    written = mapping.writes(row)
+    place = next(place for place in mapping.places if lens in mapping.lenses_of(place))
+    written = mapping.writes_to(place, row)
     needed = [name for name in lens.rule.reads if name in written]
     if len(needed) < len(lens.rule.reads):
         return None  # reads what only the target knows
@@ -190,7 +191,8 @@ def after_loss(mapping: Mapping, lens: Lens, legacy: dict[str, str]) -> str | No
     columns = ", ".join(f"{value} AS {ident(name)}" for name, value in legacy.items())
     values = ", ".join(f"{written[name]} AS {ident(name)}" for name in needed)
     return (
-        f"(SELECT {lens.read(_WRITTEN)} FROM (SELECT {values} FROM (SELECT {columns}) AS l) AS t)"
+        f"(SELECT {lens.read(_WRITTEN)} FROM (SELECT {values} FROM (SELECT {columns}) AS l) "
+        f"AS {place.row.name})"
     )
 
 

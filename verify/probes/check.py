@@ -5,11 +5,17 @@ Nothing is left behind but the values that two statements draw from a sequence: 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import psycopg
 
+from compat.bridge import in_transition
 from compat.compile.functions import same_target_row
-from compat.names import ident, literal
+from compat.compile.source import source
+from compat.names import derive, ident, literal
 from compat.rules import Epoch, Flag, Lens, Row
+from compat.shapes import Parent, Place
+from compat.tables import Table
 from verify.compare.join import after_loss
 from verify.context import Context, Disturbed, one_line, plural, shown
 from verify.probes.plan import Plan
@@ -208,16 +214,17 @@ class _Trial:
         mapping = self._context.mapping
         for row in self._ground.samples:
             key = self._ground.key(row)
-            query = (
-                f"SELECT FROM {mapping.target.sql} AS t, {self._as_row(key)} "
-                f"WHERE {same_target_row(mapping, _ROW)} FOR UPDATE OF t NOWAIT"
-            )
-            try:
-                with attempt(self._conn, "compat_verify_row"):
-                    if self._ground.view.tell(query).sqlstate is not None:
-                        return None
-            except Disturbed:
-                found.add(tuple(key.values()))
+            for table in self._whole:
+                query = (
+                    f"SELECT FROM {table.sql} AS t, {self._as_row(key)} "
+                    f"WHERE {same_target_row(mapping, _ROW)} FOR UPDATE OF t NOWAIT"
+                )
+                try:
+                    with attempt(self._conn, "compat_verify_row"):
+                        if self._ground.view.tell(query).sqlstate is not None:
+                            return None
+                except Disturbed:
+                    found.add(tuple(key.values()))
         return frozenset(found)
 
     def _given(self, probe: Probe, seen: Answer) -> tuple[Cells, ...]:
@@ -261,7 +268,7 @@ class _Trial:
             self._differ("sqlstate", probe, message, right.sqlstate, seen.sqlstate)
             return False
         if right.sqlstate is not None:
-            self._note_names(right, seen)
+            self._compare_names(probe, right, seen)
             return False
         if right.tag != seen.tag:
             message = f"table: {right.tag}; view: {seen.tag}"
@@ -272,15 +279,25 @@ class _Trial:
             return False
         return True
 
-    def _note_names(self, right: Answer, seen: Answer) -> None:
+    def _compare_names(self, probe: Probe, right: Answer, seen: Answer) -> None:
+        """Compare what an error names; of several broken constraints either may be the first."""
+        mapping = self._context.mapping
+        translates = mapping.chosen_form == "instead_of" and not mapping.is_shaped
+        legacy = mapping.legacy
+        known = {c.name for c in legacy.constraints} | {index.name for index in legacy.indexes}
         for what, before, after in zip(
             ("column", "constraint"), right.blame, seen.blame, strict=True
         ):
-            if before != after:
-                self._notes.append(
-                    f"SQLSTATE {right.sqlstate}: the table names the {what} "
-                    f"{before or 'not at all'}, the view {after or 'not at all'}"
-                )
+            if before == after:
+                continue
+            message = (
+                f"SQLSTATE {right.sqlstate}: the table names the {what} "
+                f"{before or 'not at all'}, the view {after or 'not at all'}"
+            )
+            if translates and after not in known:
+                self._differ(f"{what} in an error", probe, message, before, after)
+            else:
+                self._notes.append(message)
 
     def _rows_agree(
         self,
@@ -397,20 +414,19 @@ class _Trial:
         behind a flag.
         """
         mapping = self._context.mapping
-        if mapping.target.triggers:
+        if any(table.triggers for table in mapping.tables):
             self._notes.append(
                 "the target has triggers of its own: side effects were not looked for"
             )
             return
-        target = f"{literal(mapping.target.sql)}::pg_catalog.regclass"
-        if self._conn.execute(
-            f"SELECT pg_catalog.has_table_privilege({target}, 'SELECT') "
-            f"AND pg_catalog.has_table_privilege({target}, 'UPDATE')"
-        ).fetchone() != (True,):
-            self._notes.append(
-                f"side effects were not looked for: no rights on {mapping.target.sql}"
-            )
-            return
+        for table in mapping.tables:
+            target = f"{literal(table.sql)}::pg_catalog.regclass"
+            if self._conn.execute(
+                f"SELECT pg_catalog.has_table_privilege({target}, 'SELECT') "
+                f"AND pg_catalog.has_table_privilege({target}, 'UPDATE')"
+            ).fetchone() != (True,):
+                self._notes.append(f"side effects were not looked for: no rights on {table.sql}")
+                return
         for row in self._rows_with_flags():
             key = self._ground.key(row)
             touch = Touch(self._plan.changeable, where(key))
@@ -420,7 +436,17 @@ class _Trial:
             if change is not None:
                 key = self._ground.key(self._ground.samples[0])
                 probe = Probe(f"update {lens.legacy.name}", Update((change,), where(key)))
-                self._side_effects_of(probe, key, lens.targets)
+                self._side_effects_of(probe, key, self._written_by(lens))
+
+    def _written_by(self, lens: Lens) -> tuple[str, ...]:
+        """Return the columns, as _target_row has them, that a change of a legacy one changes."""
+        mapping = self._context.mapping
+        carried = in_transition(mapping).lens(lens.legacy.name).targets
+        place = next(place for place in mapping.places if lens in mapping.lenses_of(place))
+        if isinstance(place.part, Parent):  # another parent, whatever it has
+            references = tuple(other for _, other in place.on)
+            return (*references, *(_titled(place, name) for name in place.table.column_names))
+        return (*(_titled(place, name) for name in lens.targets), *carried)
 
     def _rows_with_flags(self) -> list[Cells]:
         """Return a few rows; among them, for each flag, one where it is set."""
@@ -447,20 +473,37 @@ class _Trial:
             after = self._target_row(key)
         for name, value in (before or {}).items():
             now = None if after is None else after[name]
-            column = self._context.mapping.target.column(name)
-            is_computed = column is not None and column.generated is not None
+            title, is_computed = self._columns.get(name, (name, False))
             if now != value and name not in allowed and not is_computed:
                 message = (
-                    f"{self._context.mapping.target.sql}.{ident(name)} went from {shown(value)} to "
+                    f"{title} went from {shown(value)} to "
                     f"{shown(now)}, though the statement does not name it"
                 )
                 self._differ("side effect", probe, message, value, now)
+
+    @property
+    def _whole(self) -> tuple[Table, ...]:
+        """The tables that may have the one row by which a legacy row is known."""
+        mapping = self._context.mapping
+        return (mapping.target, *(choice.table for choice in mapping.choices))
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, bool]]:
+        """Title, and whether it is computed, of all columns, as _target_row calls them."""
+        return {
+            _titled(place, column.name): (
+                f"{place.table.sql}.{ident(column.name)}",
+                column.generated is not None,
+            )
+            for place in self._context.mapping.places
+            for column in place.table.columns
+        }
 
     def _enrich(self, key: Cells) -> bool:
         """Put into a target row what a legacy column cannot show; False if it was refused."""
         assignments = []
         for lens in self._context.mapping.lenses:
-            if lens.legacy.name in key or lens.loss is not None:
+            if lens.legacy.name in key or lens.loss is not None or lens.part is not None:
                 continue
             match lens.rule:
                 case Epoch(unit="s" | "ms" as unit):
@@ -472,17 +515,28 @@ class _Trial:
                     assignments.append(f"{column} = {column} - interval '1 day'")
         if not assignments:
             return True
-        answer = self._ground.view.tell(
-            f"UPDATE {self._context.mapping.target.sql} AS t SET {', '.join(assignments)} "
-            f"FROM {self._as_row(key)} WHERE {same_target_row(self._context.mapping, _ROW)}"
+        same = same_target_row(self._context.mapping, _ROW)
+        return all(
+            self._ground.view.tell(
+                f"UPDATE {table.sql} AS t SET {', '.join(assignments)} "
+                f"FROM {self._as_row(key)} WHERE {same}"
+            ).sqlstate
+            is None
+            for table in self._whole
         )
-        return answer.sqlstate is None
 
     def _target_row(self, key: Cells) -> Cells | None:
         mapping = self._context.mapping
+        columns = "t.*"
+        if mapping.parts:
+            columns = ", ".join(
+                f"{place.row.column(name)} AS {ident(_titled(place, name))}"
+                for place in mapping.places
+                for name in place.table.column_names
+            )
         rows = read(
             self._conn,
-            f"SELECT t.* FROM {mapping.target.sql} AS t, {self._as_row(key)} "
+            f"SELECT {columns} FROM {source(mapping)} CROSS JOIN {self._as_row(key)} "
             f"WHERE {same_target_row(mapping, _ROW)}",
         )
         return rows[0] if rows else None
@@ -493,6 +547,11 @@ class _Trial:
             for name, value in key.items()
         )
         return f"(SELECT {columns}) AS {_ROW.name}"
+
+
+def _titled(place: Place, column: str) -> str:
+    """Return what a column is called among those of all places."""
+    return column if place.part is None else derive(column, f" of {place.row.name}")
 
 
 def _is_raised(error: Disturbed) -> bool:

@@ -59,6 +59,7 @@ class Plan:
         )
         self._fk_columns = {name for fk in self.ground.outbound for name in fk.columns}
         self._unique = [(c.name, c.columns) for c in legacy.constraints if _is_key(c)]
+        self._in_keys = {n for c in legacy.constraints if c.kind != "check" for n in c.columns}
         for index in legacy.indexes:
             if index.unique:
                 named = tuple(
@@ -367,6 +368,9 @@ class Plan:
         yield Probe("update of all columns but the key", Update(rest, here))
         everything = tuple((dict(rest) | dict(self._changes(row, dict(rest)))).items())
         yield Probe("update of all columns but the key to other values", Update(everything, here))
+        free = tuple(item for item in everything if item[0] not in self._in_keys)
+        if free and free != everything:
+            yield Probe("update of all columns that are in no key", Update(free, here))
         if key and (ground.free or not ground.inbound):
             together = Update((*key, *everything), here)
             new = {**row, **dict(key)}

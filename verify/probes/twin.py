@@ -114,6 +114,12 @@ def _create(context: Context, twin: Side, drawing: tuple[str, ...]) -> None:
             context.conn.execute(
                 f"CREATE UNIQUE INDEX {ident(index.name)} ON {twin.relation} {index.definition}"
             )
+    mapping = context.mapping
+    if mapping.remainder is not None:
+        # What no table takes is refused on purpose; the plan has said so.
+        takes = [*(choice.when for choice in mapping.choices), mapping.remainder]
+        taken = " OR ".join(Row("").evaluate(condition) for condition in takes)
+        context.conn.execute(f"ALTER TABLE {twin.relation} ADD CHECK (({taken}) IS TRUE)")
 
 
 def _definition(legacy: Table, column: Column, drawing: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from compat import sqltypes
-from compat.rules import Cast, Constant, Epoch, Expression, Flag, Lens, Value, ValueMap
+from compat.rules import Cast, Constant, Epoch, Expression, Flag, Lens, Lookup, Value, ValueMap
 
 _UNICODE = "Grüße, мир — 漢字 😀"
 _AWKWARD = 'it\'s "quoted" \\ 100% '
@@ -57,9 +57,12 @@ def worth_trying(lens: Lens) -> tuple[str, ...]:
             off: Value = (False if is_bool else 0) if rule.off is None else rule.off
             return _text(on), _text(off)
         case Epoch():
-            scale = {"s": 1, "ms": 1_000, "us": 1_000_000}[rule.unit]
             bound = 2**31 if kind.name == "integer" else 2**63
-            return tuple(str(s * scale) for s in _SECONDS if -bound <= s * scale < bound)
+            ends = (rule.infinity, rule.minus_infinity)
+            units = (*(rule.units(seconds) for seconds in _SECONDS), *filter(None, ends))
+            return tuple(str(number) for number in units if -bound <= number < bound)
+        case Lookup():
+            return ()  # only who knows the parents knows them
         case Cast():
             return _for_cast(lens)
     return _of_type(lens.legacy.type)
@@ -105,7 +108,7 @@ def unused(lens: Lens, number: int) -> str | None:
     :param number: from 0 to 99
     """
     kind = sqltypes.parse(lens.legacy.type)
-    if kind.array or isinstance(lens.rule, ValueMap | Flag | Constant | Expression):
+    if kind.array or isinstance(lens.rule, ValueMap | Flag | Lookup | Constant | Expression):
         return None
     if kind.name == "smallint":
         return str(31_000 + number)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from compat.compile.errors import key_lenses
 from compat.connection import Connection, connect
 from compat.errors import ConnectionFailed
 from verify.context import Context, plural, shown
@@ -129,7 +130,7 @@ def _run(context: Context, scratch: Scratch) -> Result:
 
 
 def _where(context: Context, race: Race) -> str:
-    if context.mapping.chosen_form == "updatable":
+    if context.mapping.chosen_form != "instead_of":
         return ""
     return f" (the guard of {context.mapping.function(race.operation)})"
 
@@ -182,15 +183,20 @@ class _Track:
 
 
 def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
-    """Yield the races; each kind on a plainly renamed column and on a converted one.
+    """Yield the races; each kind on a plainly renamed column, a converted one, and one of a key.
 
-    The update of a row has a statement of its own for either.
+    The update of a row has a statement of its own for each.
     """
     possible = list(moves.changes(conn, scratch, key))
-    chosen = [
-        next((change for change in possible if change.lens.converts is converts), None)
-        for converts in (False, True)
+    of_keys = key_lenses(scratch.mapping)
+    kinds = [
+        [change for change in possible if change.lens in of_keys],
+        *(
+            [c for c in possible if c.lens not in of_keys and c.lens.converts is converts]
+            for converts in (False, True)
+        ),
     ]
+    chosen = [next(iter(changes), None) for changes in kinds]
     here, view = where(key), scratch.view
     increments = list(moves.steps(conn, scratch, key))
     yield from (_increment(step, view, here) for step in increments[:2])

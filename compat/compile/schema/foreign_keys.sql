@@ -124,6 +124,7 @@ BEGIN
         INSERT INTO compat.foreign_key VALUES (mapping_name, fk.referencing, fk.conname, twin)
         ON CONFLICT (mapping, referencing, name) DO UPDATE SET twin_name = EXCLUDED.twin_name;
     END LOOP;
+    PERFORM compat.watch_references(mapping_name, source);
 END $$;
 
 ---
@@ -148,6 +149,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.twin_name);
     END LOOP;
     DELETE FROM compat.foreign_key WHERE mapping = mapping_name;
+    PERFORM compat.watch_references(mapping_name, NULL);
 END $$;
 
 ---
@@ -161,6 +163,9 @@ BEGIN
         EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', fk.referencing, fk.twin_name);
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.referencing, fk.name);
         EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', fk.referencing, fk.twin_name, fk.name);
+        -- It may have a twin itself, of the migration that goes on from the target.
+        UPDATE compat.foreign_key f SET name = fk.name
+        WHERE f.referencing = fk.referencing AND f.name = fk.twin_name;
     END LOOP;
 END $$;
 
@@ -189,4 +194,5 @@ BEGIN
             EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', fk.referencing, fk.twin_name, twin);
         END;
     END LOOP;
+    PERFORM compat.watch_references(mapping_name, source);
 END $$;

@@ -1,14 +1,35 @@
-CREATE SCHEMA IF NOT EXISTS compat;
+-- Default privileges may not open it: what it holds is for those to whom it is granted.
+DO $$
+DECLARE
+    grantee text;
+BEGIN
+    IF to_regnamespace('compat') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    CREATE SCHEMA compat;
+    FOR grantee IN
+        SELECT DISTINCT CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END
+        FROM pg_namespace n, aclexplode(n.nspacl) g WHERE n.nspname = 'compat' AND g.grantee <> n.nspowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA compat FROM %s CASCADE', grantee);
+    END LOOP;
+END $$;
 
 ---
 CREATE TABLE IF NOT EXISTS compat.mapping (
     name text PRIMARY KEY,
     document json NOT NULL,
     fingerprint text NOT NULL,
-    phase text NOT NULL CHECK (phase IN ('expanded', 'copying', 'copied', 'cutover', 'contracted')),
+    phase text NOT NULL,
     looks jsonb,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+---
+-- published: a view over the target, of a name that no table ever had.
+ALTER TABLE compat.mapping DROP CONSTRAINT IF EXISTS mapping_phase_check,
+    ADD CONSTRAINT mapping_phase_check
+    CHECK (phase IN ('expanded', 'copying', 'copied', 'cutover', 'contracted', 'published'));
 
 ---
 CREATE TABLE IF NOT EXISTS compat.copy_progress (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compat.compile.bodies import could_not_serialize, refuse_nulls, refuse_read_only
+from compat.compile.bodies import could_not_serialize, refuse_read_only
+from compat.compile.errors import refuse_nulls
 from compat.compile.functions import assignments_of_update, columns_and_values, same_target_row
 from compat.compile.source import source
 from compat.mapping import Mapping
@@ -39,7 +40,7 @@ def insert_body(mapping: Mapping) -> str:
             *refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
             *_require_new_key(mapping),
-            f"    wanted := {_place(mapping, NEW)};",
+            f"    wanted := {place(mapping, NEW)};",
             *_insert_where_wanted(mapping, None),
             "    RETURN NEW;",
         ],
@@ -55,8 +56,8 @@ def update_body(mapping: Mapping) -> str:
         f"    IF {key_changed} THEN",
         *(f"    {line}" for line in _require_new_key(mapping)),
         "    END IF;",
-        f"    wanted := {_place(mapping, NEW)};",
-        f"    stays := wanted = {_place(mapping, OLD)};",
+        f"    wanted := {place(mapping, NEW)};",
+        f"    stays := wanted = {place(mapping, OLD)};",
     ]
     for branch in _branches(mapping):
         moved = _insert_where_wanted(mapping, branch)
@@ -102,16 +103,20 @@ def _function(mapping: Mapping, lines: list[str]) -> str:
     )
 
 
-def _branches(mapping: Mapping) -> list[_Branch]:
+def numbered(mapping: Mapping) -> list[tuple[int, Table]]:
     """Return the tables in the order in which they are looked through, the target last."""
     tables = [*(choice.table for choice in mapping.choices), mapping.target]
+    return list(enumerate(tables, start=1))
+
+
+def _branches(mapping: Mapping) -> list[_Branch]:
     return [
         _Branch(
             number,
             replace(mapping, target=table, choices=(), remainder=None),
             Row(f"t{number}", is_record=True),
         )
-        for number, table in enumerate(tables, start=1)
+        for number, table in numbered(mapping)
     ]
 
 
@@ -120,7 +125,7 @@ def _conditions(mapping: Mapping) -> list[Choice]:
     return [*mapping.choices, *rest]
 
 
-def _place(mapping: Mapping, row: Row) -> str:
+def place(mapping: Mapping, row: Row) -> str:
     """Return SQL for the number of the table that takes a legacy row; NULL when none does."""
     whens = " ".join(
         f"WHEN {row.evaluate(choice.when)} THEN {number}"

@@ -1,14 +1,18 @@
 """INSTEAD OF bodies for rows that are spread over the target, halves of it, and parents.
 
 Each keeps the rows in variables that have the names of the aliases (t, p1, …), so that what a rule
-reads is the same text in a query and in a variable. Locks are taken in one order, target first.
+reads is the same text in a query and in a variable.
+
+Locks are taken in the order of v2 writers, for whom the reverse sync locks the target's row after
+the row of a part that they have written: parts first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compat.compile.bodies import could_not_serialize, refuse_nulls, refuse_read_only
+from compat.compile.bodies import could_not_serialize, refuse_read_only
+from compat.compile.errors import refuse_nulls
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
 from compat.compile.source import halves, matches, parents
 from compat.mapping import Mapping
@@ -132,9 +136,7 @@ def _find_or_make(mapping: Mapping, place: Place) -> list[str]:
 
 def _references(mapping: Mapping) -> dict[str, str]:
     """Return the target's columns that reference parents, with the keys in their variables."""
-    return {
-        other: place.row.column(mine) for place in parents(mapping) for mine, other in place.on
-    }
+    return {other: place.row.column(mine) for place in parents(mapping) for mine, other in place.on}
 
 
 def _cleaned(mapping: Mapping) -> list[Place]:
@@ -287,24 +289,62 @@ def _assignments(lenses: Iterable[Lens], current: Row) -> list[str]:
 
 def _lock(mapping: Mapping, strength: str) -> list[str]:
     """Return the locks of all rows that the legacy row consists of, read as they are then."""
-    lines = [
+    read = [
         f"    SELECT t.* INTO t FROM {mapping.target.sql} AS t",
-        f"    WHERE {same_target_row(mapping, OLD)} {strength};",
-        "    IF NOT FOUND THEN",
-        "        RETURN NULL;",
-        "    END IF;",
+        f"    WHERE {same_target_row(mapping, OLD)}",
     ]
+    gone = ["    IF NOT FOUND THEN", "        RETURN NULL;", "    END IF;"]
+    lines = [*read[:-1], f"{read[-1]};", *gone]
     for place in mapping.places[1:]:
-        alias = place.row.name
-        lock = strength if isinstance(place.part, Half) else "FOR SHARE"
-        lines += [
-            f"    SELECT {alias}.* INTO {alias} FROM {place.table.sql} AS {alias}",
-            f"    WHERE {matches(place, TARGET)} {lock};",
-        ]
+        lines += _lock_part(mapping, place, strength)
+    lines += [*read[:-1], f"{read[-1]} {strength};", *gone]
+    for place in mapping.places[1:]:
         assert place.part is not None
-        if not place.part.may_lack:
-            lines += ["    IF NOT FOUND THEN", "        RETURN NULL;", "    END IF;"]
+        here = ", ".join(place.row.column(mine) for mine, _ in place.on)
+        there = ", ".join(TARGET.column(other) for _, other in place.on)
+        again = _select_part(place, strength if isinstance(place.part, Half) else "FOR SHARE")
+        again += [] if place.part.may_lack else gone
+        # It belongs to another row by now, or there was none.
+        lines += _if(f"ROW({here}) IS DISTINCT FROM ROW({there})", again)
     return lines
+
+
+def _lock_part(mapping: Mapping, place: Place, strength: str) -> list[str]:
+    """Return the lock of the row of a part, and that of the parent which may be left for another.
+
+    Both in the order of the key: others may go the opposite way. Who leaves a parent that may have
+    to go locks it as for that at once; a lock that is made stronger later is a deadlock of two.
+    """
+    if isinstance(place.part, Half):
+        return _select_part(place, strength)
+    shared = _select_part(place, "FOR SHARE")
+    if place not in _cleaned(mapping):
+        return shared
+    found = matches(place, TARGET)
+    if strength == "FOR UPDATE":
+        return _select_part(place, strength)
+    lenses = mapping.lenses_of(place)
+    wanted = " AND ".join(
+        f"{place.row.column(name)} = {sql}"
+        for lens in lenses
+        for name, sql in lens.write(NEW).items()
+    )
+    keys = ", ".join(place.row.column(mine) for mine, _ in place.on)
+    return [
+        f"    IF {_changed(lenses)} THEN",
+        f"        PERFORM FROM {place.table.sql} AS {place.row.name}",
+        f"        WHERE {found} OR {wanted} ORDER BY {keys} FOR UPDATE;",
+        "    END IF;",
+        *shared,
+    ]
+
+
+def _select_part(place: Place, lock: str) -> list[str]:
+    alias = place.row.name
+    return [
+        f"    SELECT {alias}.* INTO {alias} FROM {place.table.sql} AS {alias}",
+        f"    WHERE {matches(place, TARGET)} {lock};",
+    ]
 
 
 def _leave_if_changed(mapping: Mapping) -> list[str]:

@@ -170,19 +170,30 @@ def _resync(mapping: Mapping) -> list[str]:
 
 
 def _lock_parents(mapping: Mapping) -> list[str]:
-    """Return the locks of what the row references: who renames a parent meanwhile is waited for."""
+    """Return the locks of what the row references from now on.
+
+    Who renames such a parent at the same time, sees only the rows that have referenced it before:
+    one of the two has to wait. A row that goes on referencing it, the other looks for and locks.
+    """
     lines = []
     for place in parents(mapping):
-        joined = matches(place, NEW)
-        lines.append(
-            f"PERFORM FROM {place.table.sql} AS {place.row.name} WHERE {joined} FOR SHARE;"
+        changed = " OR ".join(
+            f"{NEW.column(other)} IS DISTINCT FROM {OLD.column(other)}" for _, other in place.on
         )
+        lines += [
+            f"IF TG_OP = 'INSERT' OR {changed} THEN",
+            f"    PERFORM FROM {place.table.sql} AS {place.row.name}",
+            f"    WHERE {matches(place, NEW)} FOR SHARE;",
+            "END IF;",
+        ]
     return lines
 
 
 def _follow_part(mapping: Mapping, place: Place, row: Row) -> list[str]:
     """Return what puts all legacy rows right that a row of a part belongs to."""
-    joined = " AND ".join(f"{TARGET.column(other)} = {row.column(mine)}" for mine, other in place.on)
+    joined = " AND ".join(
+        f"{TARGET.column(other)} = {row.column(mine)}" for mine, other in place.on
+    )
     keys = ", ".join(TARGET.column(name) for name in mapping.target_key)
     belongs = " AND ".join(
         f"{_RETIRED.column(lens.legacy.name)} = {lens.read(TARGET)}" for lens in mapping.key

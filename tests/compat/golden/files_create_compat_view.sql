@@ -57,3 +57,5 @@ SELECT compat.own('"compat"."files__reverse"()'::pg_catalog.regprocedure, '"publ
 
 SELECT compat.wear('"public"."files__compat"'::pg_catalog.regclass, compat.looks_of('"public"."files"'::pg_catalog.regclass));
 
+SELECT compat.withdraw('"public"."files__compat"'::pg_catalog.regclass);
+

@@ -1,9 +1,9 @@
 SELECT count(*) FROM "public"."jobs" AS l WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id")
     AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'jobs' AND r.key = ARRAY[l."id"::text]);
 
-SELECT "task_id" FROM "public"."tasks" AS t
+SELECT t."task_id" FROM "public"."tasks" AS t
 WHERE NOT EXISTS (SELECT FROM "public"."jobs" AS l WHERE t."task_id" = l."id")
-ORDER BY "task_id" LIMIT 5;
+ORDER BY t."task_id" LIMIT 5;
 
 DELETE FROM "public"."tasks" AS t
 WHERE NOT EXISTS (SELECT FROM "public"."jobs" AS l WHERE t."task_id" = l."id");

@@ -1,5 +1,7 @@
 SELECT compat.require_phase('jobs', 'cutover');
 
+SELECT compat.require_above('jobs', ARRAY[]::text[]);
+
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
 
 UPDATE compat.mapping SET looks = compat.looks_of('"public"."jobs"'::pg_catalog.regclass) || compat.foreign_keys_of('"public"."jobs__retired"'::pg_catalog.regclass) WHERE name = 'jobs';
@@ -21,6 +23,8 @@ DROP FUNCTION IF EXISTS "compat"."jobs__insert"();
 DROP FUNCTION IF EXISTS "compat"."jobs__update"();
 
 DROP FUNCTION IF EXISTS "compat"."jobs__delete"();
+
+DROP FUNCTION IF EXISTS "compat"."jobs__referenced"(anyelement);
 
 DROP FUNCTION IF EXISTS "compat"."jobs__reverse"();
 

@@ -2,6 +2,8 @@ LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
 
 SELECT compat.require_empty('"public"."tasks"'::pg_catalog.regclass);
 
+SELECT compat.require_policies('"public"."jobs"'::pg_catalog.regclass, NULL::jsonb);
+
 SELECT compat.require_alike('"public"."jobs"'::pg_catalog.regclass, '"public"."tasks"'::pg_catalog.regclass);
 
 INSERT INTO compat.mapping (name, document, fingerprint, phase)

@@ -1,5 +1,25 @@
 SELECT CASE WHEN EXISTS (SELECT FROM "public"."jobs") THEN compat.require_phase('jobs', 'copied') ELSE compat.require_phase('jobs', 'expanded', 'copying', 'copied') END;
 
+SELECT compat.require_policies('"public"."jobs"'::pg_catalog.regclass, NULL::jsonb);
+
+SELECT compat.require_alike('"public"."jobs"'::pg_catalog.regclass, '"public"."tasks"'::pg_catalog.regclass);
+
+SELECT compat.give_view('"public"."jobs__compat"'::pg_catalog.regclass, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.own('"compat"."jobs__sync"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.define_references('"compat"."jobs__referenced"', 'jobs', '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.own('"compat"."jobs__insert"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.own('"compat"."jobs__update"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.own('"compat"."jobs__delete"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.own('"compat"."jobs__reverse"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.lock_dependents('"public"."jobs"'::pg_catalog.regclass);
+
 SELECT compat.lock_referencing('"public"."jobs"'::pg_catalog.regclass, 'SHARE ROW EXCLUSIVE');
 
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
@@ -7,6 +27,12 @@ LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
 SELECT compat.hurry();
 
 LOCK TABLE "public"."jobs__compat" IN ACCESS EXCLUSIVE MODE;
+
+SELECT compat.require_settled_beneath('jobs');
+
+SELECT compat.require_beneath('jobs', ARRAY[]::text[]), compat.require_above('jobs', ARRAY[]::text[]);
+
+SELECT compat.put_beneath('jobs');
 
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
@@ -18,11 +44,19 @@ DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
 
 DROP TRIGGER "00_compat_early_truncate" ON "public"."tasks";
 
+SELECT compat.note_dependents('jobs', '"public"."jobs"'::pg_catalog.regclass);
+
 ALTER TABLE "public"."jobs" RENAME TO "jobs__retired";
 
 ALTER VIEW "public"."jobs__compat" RENAME TO "jobs";
 
+SELECT compat.follow_name('jobs');
+
+UPDATE compat.mapping SET looks = compat.looks_of('"public"."jobs__retired"'::pg_catalog.regclass) WHERE name = 'jobs';
+
 SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, compat.looks_of('"public"."jobs__retired"'::pg_catalog.regclass));
+
+SELECT compat.withdraw('"public"."jobs__retired"'::pg_catalog.regclass);
 
 ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
 
@@ -51,6 +85,8 @@ CREATE TRIGGER "00_compat_reverse_truncate" AFTER TRUNCATE
 ON "public"."tasks" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__reverse"();
 
 SELECT compat.guard_retired('"public"."jobs__retired"'::pg_catalog.regclass, '"compat"."jobs__reverse"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass, '"public"."tasks"'::pg_catalog.regclass);
+
+SELECT compat.move_triggers('"public"."jobs__retired"'::pg_catalog.regclass, '"public"."jobs"'::pg_catalog.regclass);
 
 SELECT compat.add_foreign_key_twins('jobs', '"public"."jobs__retired"'::pg_catalog.regclass, ARRAY['id', 'note']::text[], '"public"."tasks"'::pg_catalog.regclass, ARRAY['task_id', 'remark']::text[]);
 

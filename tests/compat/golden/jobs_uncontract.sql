@@ -1,5 +1,11 @@
 SELECT compat.require_phase('jobs', 'contracted');
 
+SELECT compat.require_above('jobs', ARRAY[]::text[]);
+
+SELECT compat.require_settled_beneath('jobs');
+
+SELECT compat.require_topmost('jobs');
+
 LOCK TABLE "public"."tasks" IN SHARE ROW EXCLUSIVE MODE;
 
 CREATE TABLE "public"."jobs" (
@@ -42,19 +48,42 @@ ALTER VIEW "public"."jobs__compat" ALTER COLUMN "done" SET DEFAULT false;
 
 ALTER VIEW "public"."jobs__compat" ALTER COLUMN "origin" SET DEFAULT 'shop'::text;
 
+SELECT compat.define_references('"compat"."jobs__referenced"', 'jobs', '"public"."jobs"'::pg_catalog.regclass);
+
 CREATE OR REPLACE FUNCTION "compat"."jobs__insert"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+DECLARE
+    doubtful boolean := false;
+    given CONSTANT record := NEW;
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',
-            MESSAGE = pg_catalog.format('null value in column "%s" of relation "%s" '
-                'violates not-null constraint',
-                CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END, 'jobs'),
-            COLUMN = CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END,
-            SCHEMA = 'public', TABLE = 'jobs';
+        PERFORM compat.refuse_null(NEW, 'public', 'jobs', 'id', 'cost', 'status', 'done');
     END IF;
+    DECLARE
+        "cost" numeric(10,2) := NEW."cost";
+    BEGIN
+        IF NOT ((cost >= 0)) THEN
+            PERFORM compat.refuse_check(NEW, 'public', 'jobs', 'jobs_cost_check');
+        END IF;
+    END;
+    IF NOT doubtful THEN
+    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+    VALUES (NEW."id",
+        (NEW."cost"::numeric * 100)::integer,
+        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        NEW."note",
+        (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
+    ON CONFLICT DO NOTHING
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+    doubtful := NOT FOUND;
+    END IF;
+    IF doubtful THEN
+    NEW := given;
+    BEGIN
     INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
     VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
@@ -64,7 +93,24 @@ BEGIN
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     RETURNING 'shop'::text
     INTO NEW."origin";
-    RETURN NEW;
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    END IF;
+    IF FOUND THEN
+        RETURN NEW;
+    END IF;
+    RETURN NULL;
 END
 $compat$;
 
@@ -81,16 +127,17 @@ AS $compat$
 #variable_conflict use_column
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'not_null_violation',
-            MESSAGE = pg_catalog.format('null value in column "%s" of relation "%s" '
-                'violates not-null constraint',
-                CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END, 'jobs'),
-            COLUMN = CASE WHEN NEW."id" IS NULL THEN 'id' WHEN NEW."cost" IS NULL THEN 'cost' WHEN NEW."status" IS NULL THEN 'status' WHEN NEW."done" IS NULL THEN 'done' END,
-            SCHEMA = 'public', TABLE = 'jobs';
+        PERFORM compat.refuse_null(NEW, 'public', 'jobs', 'id', 'cost', 'status', 'done');
     END IF;
-    IF (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record)
-    OR NEW."status" IS DISTINCT FROM OLD."status"
-    OR NEW."done" IS DISTINCT FROM OLD."done" THEN
+    DECLARE
+        "cost" numeric(10,2) := NEW."cost";
+    BEGIN
+        IF NOT ((cost >= 0)) THEN
+            PERFORM compat.refuse_check(NEW, 'public', 'jobs', 'jobs_cost_check');
+        END IF;
+    END;
+    IF NEW."id" IS DISTINCT FROM OLD."id" THEN
+    BEGIN
     UPDATE "public"."tasks" AS t SET
         "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
@@ -101,9 +148,33 @@ BEGIN
       AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
     RETURNING 'shop'::text
     INTO NEW."origin";
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    ELSIF (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record)
+    OR NEW."status" IS DISTINCT FROM OLD."status"
+    OR NEW."done" IS DISTINCT FROM OLD."done" THEN
+    UPDATE "public"."tasks" AS t SET
+        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        "remark" = NEW."note"
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
+    RETURNING 'shop'::text
+    INTO NEW."origin";
     ELSE
     UPDATE "public"."tasks" AS t SET
-        "task_id" = NEW."id",
         "remark" = NEW."note"
     WHERE t."task_id" = OLD."id"
       AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
@@ -137,9 +208,29 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
 BEGIN
+    IF "compat"."jobs__referenced"(OLD) THEN
+    BEGIN
     DELETE FROM "public"."tasks" AS t
     WHERE t."task_id" = OLD."id"
       AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(OLD, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    ELSE
+    DELETE FROM "public"."tasks" AS t
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    END IF;
     IF FOUND THEN
         RETURN OLD;
     END IF;
@@ -282,55 +373,13 @@ REVOKE ALL ON FUNCTION "compat"."jobs__sync"() FROM PUBLIC;
 
 SELECT compat.own('"compat"."jobs__sync"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
 
-CREATE TRIGGER "00_compat_sync" AFTER UPDATE OR DELETE
-ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
-
-DO $compat$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_class
-               WHERE oid = '"public"."jobs"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
-    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
-               WHERE confrelid = '"public"."tasks"'::pg_catalog.regclass AND contype = 'f') THEN
-        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
-        ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
-    ELSE
-        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
-        ON "public"."jobs" REFERENCING NEW TABLE AS inserted
-        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
-    END IF;
-END
-$compat$;
-
-CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
-ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
-
-CREATE TRIGGER "00_compat_early_writes" BEFORE INSERT OR UPDATE OR DELETE
-ON "public"."tasks" FOR EACH STATEMENT
-WHEN (pg_catalog.pg_trigger_depth() = 0
-      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
-
-CREATE TRIGGER "00_compat_early_truncate" AFTER TRUNCATE
-ON "public"."tasks" FOR EACH STATEMENT
-WHEN (pg_catalog.pg_trigger_depth() = 0
-      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
-
-DROP TRIGGER "00_compat_sync" ON "public"."jobs";
-
-DROP TRIGGER "00_compat_sync_insert" ON "public"."jobs";
-
-DROP TRIGGER "00_compat_sync_truncate" ON "public"."jobs";
-
-DROP TRIGGER "00_compat_early_writes" ON "public"."tasks";
-
-DROP TRIGGER "00_compat_early_truncate" ON "public"."tasks";
-
 ALTER TABLE "public"."jobs" RENAME TO "jobs__retired";
 
 ALTER VIEW "public"."jobs__compat" RENAME TO "jobs";
 
 SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, compat.looks_of('"public"."jobs__retired"'::pg_catalog.regclass));
+
+SELECT compat.withdraw('"public"."jobs__retired"'::pg_catalog.regclass);
 
 ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
 

@@ -1,5 +1,11 @@
 SELECT compat.require_phase('jobs', 'cutover');
 
+SELECT compat.require_beneath('jobs', ARRAY[]::text[]), compat.require_above('jobs', ARRAY[]::text[]);
+
+SELECT compat.require_topmost('jobs');
+
+SELECT compat.lock_dependents('"public"."jobs"'::pg_catalog.regclass);
+
 SELECT compat.lock_referencing('"public"."jobs__retired"'::pg_catalog.regclass, 'ACCESS EXCLUSIVE');
 
 LOCK TABLE "public"."jobs" IN ACCESS EXCLUSIVE MODE;
@@ -18,15 +24,25 @@ DROP TRIGGER "00_compat_reverse_truncate" ON "public"."tasks";
 
 SELECT compat.unguard_retired('"public"."jobs__retired"'::pg_catalog.regclass);
 
+SELECT compat.return_triggers('"public"."jobs__retired"'::pg_catalog.regclass, '"public"."jobs"'::pg_catalog.regclass);
+
+SELECT compat.note_dependents('jobs', '"public"."jobs"'::pg_catalog.regclass);
+
 ALTER VIEW "public"."jobs" RENAME TO "jobs__compat";
 
 ALTER TABLE "public"."jobs__retired" RENAME TO "jobs";
 
+SELECT compat.follow_name('jobs');
+
 SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, compat.looks_of('"public"."jobs__compat"'::pg_catalog.regclass));
+
+SELECT compat.withdraw('"public"."jobs__compat"'::pg_catalog.regclass);
 
 ALTER SEQUENCE "public"."jobs_id_seq" OWNED BY "public"."jobs"."id";
 
 ALTER TABLE "public"."tasks" ALTER COLUMN "task_id" DROP DEFAULT;
+
+SELECT compat.take_from_beneath('jobs');
 
 CREATE TRIGGER "00_compat_sync" AFTER UPDATE OR DELETE
 ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();

@@ -1,0 +1,70 @@
+WITH sample AS (
+    SELECT ARRAY[l."id"::text] AS key, count(*) OVER () AS size,
+           row_number() OVER (ORDER BY l."id") AS place
+    FROM "public"."jobs" AS l TABLESAMPLE SYSTEM (%(percent)s)
+)
+SELECT key FROM sample
+WHERE place * %(ranges)s / size > (place - 1) * %(ranges)s / size AND place < size
+ORDER BY place;
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l CROSS JOIN LATERAL (SELECT l."id" OFFSET 0) AS found ("key1")
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)) AND ROW(l."id") <= ROW(found."key1")
+    ORDER BY l."id" LIMIT %(size)s FOR SHARE OF l SKIP LOCKED
+), copied AS (
+    INSERT INTO "public"."tasks" AS t ("task_id", "cost", "status", "done", "remark", "origin", "compat_via_view")
+    SELECT l."id",
+        l."cost",
+        l."status",
+        l."done",
+        l."note",
+        l."origin",
+        (true) FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE NOT EXISTS (SELECT FROM "public"."tasks" AS t WHERE t."task_id" = l."id")
+    AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'bridged jobs' AND r.key = ARRAY[l."id"::text])
+    LIMIT %(size)s FOR SHARE OF l
+), copied AS (
+    INSERT INTO "public"."tasks" AS t ("task_id", "cost", "status", "done", "remark", "origin", "compat_via_view")
+    SELECT l."id",
+        l."cost",
+        l."status",
+        l."done",
+        l."note",
+        l."origin",
+        (true) FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+    FOR SHARE OF l
+), copied AS (
+    INSERT INTO "public"."tasks" AS t ("task_id", "cost", "status", "done", "remark", "origin", "compat_via_view")
+    SELECT l."id",
+        l."cost",
+        l."status",
+        l."done",
+        l."note",
+        l."origin",
+        (true) FROM seen AS l
+    ON CONFLICT ("task_id") DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
+SELECT 'bridged jobs', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s
+FROM "public"."jobs" AS l WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+ON CONFLICT (mapping, key) DO UPDATE SET row_data = EXCLUDED.row_data,
+    sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, at = EXCLUDED.at;
+

@@ -1,0 +1,295 @@
+CREATE OR REPLACE FUNCTION "compat"."secured files__visible"(integer, text) RETURNS boolean LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT (((note = CURRENT_USER)) OR ((EXISTS (SELECT FROM public.shares s WHERE (s.file = files.id)))))
+    FROM (SELECT $1 AS "id", $2 AS "note") AS "files";
+END;
+
+SELECT compat.own('"compat"."secured files__visible"(integer, text)'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass, true);
+
+CREATE VIEW "public"."files__compat" WITH (security_barrier) AS
+SELECT "id", "note"
+FROM (
+    SELECT
+        t."task_id" AS "id",
+        t."remark" AS "note"
+    FROM "public"."documents" AS t
+) AS "files"
+WHERE (SELECT compat.is_exempt('public', 'files', 'files__retired')) OR "compat"."secured files__visible"("id", "note");
+
+ALTER VIEW "public"."files__compat" ALTER COLUMN "id" SET DEFAULT nextval('public.jobs_id_seq'::regclass);
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__allow"() RETURNS trigger
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF (SELECT pg_catalog.bool_and(pg_catalog.row_security_active(c.oid))
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'public' AND c.relname IN ('files', 'files__retired') AND c.relkind IN ('r', 'p')) IS FALSE THEN
+        NULL;
+    ELSIF TG_OP = 'UPDATE' AND (SELECT (((note = CURRENT_USER))) AND (NOT (pg_catalog.pg_has_role('clerk', 'USAGE')) OR ((id < 3))) FROM (SELECT OLD."id" AS "id", OLD."note" AS "note") AS "files") IS NOT TRUE THEN
+        RETURN NULL;
+    ELSIF TG_OP = 'DELETE' AND (SELECT (((note = CURRENT_USER))) FROM (SELECT OLD."id" AS "id", OLD."note" AS "note") AS "files") IS NOT TRUE THEN
+        RETURN NULL;
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__allow"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__allow"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_allow" INSTEAD OF UPDATE OR DELETE ON "public"."files__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__allow"();
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__check"() RETURNS trigger
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+DECLARE
+    violated text;
+BEGIN
+    IF (SELECT pg_catalog.bool_and(pg_catalog.row_security_active(c.oid))
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'public' AND c.relname IN ('files', 'files__retired') AND c.relkind IN ('r', 'p')) IS FALSE THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        violated := CASE
+            WHEN (SELECT (((note = CURRENT_USER))) FROM (SELECT NEW."id" AS "id", NEW."note" AS "note") AS "files") IS NOT TRUE THEN ''
+        END;
+    ELSIF TG_OP = 'UPDATE' THEN
+        violated := CASE
+            WHEN (SELECT (((note = CURRENT_USER))) FROM (SELECT NEW."id" AS "id", NEW."note" AS "note") AS "files") IS NOT TRUE THEN ''
+            WHEN (SELECT (NOT (pg_catalog.pg_has_role('clerk', 'USAGE')) OR ((id < 2))) FROM (SELECT NEW."id" AS "id", NEW."note" AS "note") AS "files") IS NOT TRUE THEN ' "few"'
+            WHEN (SELECT (((note = CURRENT_USER)) OR ((EXISTS (SELECT FROM public.shares s WHERE (s.file = files.id))))) FROM (SELECT NEW."id" AS "id", NEW."note" AS "note") AS "files") IS NOT TRUE THEN ''
+        END;
+    END IF;
+    IF violated IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = pg_catalog.format('new row violates row-level security '
+                'policy%s for table "%s"', violated, 'files');
+    END IF;
+    RETURN NEW;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__check"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__check"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_check" INSTEAD OF INSERT OR UPDATE ON "public"."files__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__check"();
+
+SELECT compat.define_references('"compat"."secured files__referenced"', 'secured files', '"public"."files"'::pg_catalog.regclass);
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__insert"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+DECLARE
+    doubtful boolean := false;
+BEGIN
+    IF pg_catalog.num_nulls(NEW."id") > 0 THEN
+        PERFORM compat.refuse_null(NEW, 'public', 'files', 'id');
+    END IF;
+    IF NOT doubtful THEN
+    INSERT INTO "public"."documents" AS t ("task_id", "remark")
+    VALUES (NEW."id",
+        NEW."note")
+    ON CONFLICT DO NOTHING;
+    doubtful := NOT FOUND;
+    END IF;
+    IF doubtful THEN
+    BEGIN
+    INSERT INTO "public"."documents" AS t ("task_id", "remark")
+    VALUES (NEW."id",
+        NEW."note");
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    END IF;
+    IF FOUND THEN
+        RETURN NEW;
+    END IF;
+    RETURN NULL;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__insert"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__insert"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_insert" INSTEAD OF INSERT ON "public"."files__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__insert"();
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__update"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF pg_catalog.num_nulls(NEW."id") > 0 THEN
+        PERFORM compat.refuse_null(NEW, 'public', 'files', 'id');
+    END IF;
+    IF NEW."id" IS DISTINCT FROM OLD."id" THEN
+    BEGIN
+    UPDATE "public"."documents" AS t SET
+        "task_id" = NEW."id",
+        "remark" = NEW."note"
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    ELSE
+    UPDATE "public"."documents" AS t SET
+        "remark" = NEW."note"
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    END IF;
+    IF FOUND THEN
+        RETURN NEW;
+    END IF;
+    PERFORM FROM "public"."documents" AS t
+    WHERE t."task_id" = OLD."id" AND NOT compat.is_own_change(t.xmin);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+        MESSAGE = 'could not serialize access to "files" due to concurrent update',
+        HINT = 'The row was changed after the statement read it; retry the transaction.',
+        SCHEMA = 'public', TABLE = 'files';
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__update"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__update"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_update" INSTEAD OF UPDATE ON "public"."files__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__update"();
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__delete"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF "compat"."secured files__referenced"(OLD) THEN
+    BEGIN
+    DELETE FROM "public"."documents" AS t
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    EXCEPTION WHEN integrity_constraint_violation THEN
+        DECLARE
+            message text; detail text; schema_name text; table_name text;
+            column_name text; constraint_name text;
+        BEGIN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+            PERFORM compat.raise_as_legacy(OLD, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+                detail, schema_name, table_name, column_name, constraint_name);
+            RAISE;
+        END;
+    END;
+    ELSE
+    DELETE FROM "public"."documents" AS t
+    WHERE t."task_id" = OLD."id"
+      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+    END IF;
+    IF FOUND THEN
+        RETURN OLD;
+    END IF;
+    PERFORM FROM "public"."documents" AS t
+    WHERE t."task_id" = OLD."id" AND NOT compat.is_own_change(t.xmin);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+        MESSAGE = 'could not serialize access to "files" due to concurrent update',
+        HINT = 'The row was changed after the statement read it; retry the transaction.',
+        SCHEMA = 'public', TABLE = 'files';
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__delete"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__delete"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+CREATE TRIGGER "compat_delete" INSTEAD OF DELETE ON "public"."files__compat"
+FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__delete"();
+
+CREATE OR REPLACE FUNCTION "compat"."secured files__reverse"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM "public"."files__retired" AS r;
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+        INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
+        SELECT n."task_id",
+        n."remark"
+        FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
+            SELECT * FROM "public"."documents" AS s WHERE s."task_id" = inserted."task_id" AND pg_catalog.age(s.xmin) <= 0 OFFSET 0
+        ) AS s) AS n
+        ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+        SELECT s."task_id", s."remark"
+        INTO NEW."task_id", NEW."remark"
+        FROM "public"."documents" AS s WHERE s."task_id" = NEW."task_id" AND pg_catalog.age(s.xmin) <= 0;
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        DELETE FROM "public"."files__retired" AS r WHERE r."id" = OLD."task_id"
+        AND (pg_catalog.age(r.xmin) > 0
+             OR NOT EXISTS (SELECT FROM "public"."documents" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+        UPDATE "public"."files__retired" AS r SET
+            "id" = NEW."task_id",
+    "note" = NEW."remark"
+        WHERE r."id" = OLD."task_id";
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO "public"."files__retired" AS r ("id", "note") OVERRIDING SYSTEM VALUE
+    VALUES (NEW."task_id",
+        NEW."remark")
+    ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id", "note" = EXCLUDED."note";
+    RETURN NULL;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."secured files__reverse"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."secured files__reverse"()'::pg_catalog.regprocedure, '"public"."files"'::pg_catalog.regclass);
+
+SELECT compat.wear('"public"."files__compat"'::pg_catalog.regclass, compat.looks_of('"public"."files"'::pg_catalog.regclass));
+
+SELECT compat.withdraw('"public"."files__compat"'::pg_catalog.regclass);
+
