@@ -19,7 +19,7 @@ from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
 
 from compat import state
-from compat.compile import alter, swap
+from compat.compile import alter, publish, swap
 from compat.compile.install import install, installed
 from compat.compile.replace import Phase
 from compat.errors import CompatError, StateError
@@ -27,7 +27,7 @@ from compat.mapping import Mapping
 from compat.run import versions
 from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import RETRYABLE, LockPolicy, again, open_transactions
-from compat.run.steps import check_tables, check_values, check_view
+from compat.run.steps import can_publish, check_tables, check_values, check_view
 from compat.run.usage import StillUsed, Unused, observe
 
 if TYPE_CHECKING:
@@ -120,6 +120,13 @@ class _CreateSync(CompatOperation):
         check_tables(conn, self.mapping)
         versions.require_composable(conn, self.mapping)
         check_values(conn, self.mapping)
+
+
+class _Publish(CompatOperation):
+    """Refuses what `compat publish` refuses."""
+
+    def check(self, conn: psycopg.Connection) -> None:
+        can_publish(conn, self.mapping)
 
 
 class _Cutover(_PutsBeneath):
@@ -402,12 +409,13 @@ def _register(
         operations.invoke(cls(mapping, lock_timeout, max_attempts, **demands))
 
     invoke.__name__ = name  # register_operation() looks it up by this
-    invoke.__doc__ = f"Run the step `{name}` of a mapping; see compat.compile.swap.{name}."
+    where = f"{compile.__module__}.{compile.__name__}"
+    invoke.__doc__ = f"Run the step `{name}` of a mapping; see {where}."
     members = {
         "operation": name,
         "compile": staticmethod(compile),
         "done": frozenset(done),
-        "__doc__": f"op.{name}(mapping): see compat.compile.swap.{name}.",
+        "__doc__": f"op.{name}(mapping): see {where}.",
         name: classmethod(invoke),
     }
     words = "".join(word.capitalize() for word in name.split("_"))
@@ -432,7 +440,7 @@ def _execute(operations: Operations, operation: CompatOperation) -> None:
 def _print(operations: Operations, operation: CompatOperation) -> None:
     """Emit a step for a script (--sql), which cannot know what the database holds."""
     statements = operation.statements()
-    if operation.operation in ("create_sync", "create_compat_view"):
+    if operation.operation in ("create_sync", "create_compat_view", "publish"):
         _emit(operations, install())
     _emit(operations, _under_lock_timeout(statements, operation.lock_timeout))
 
@@ -557,6 +565,8 @@ CutoverOp = _register("cutover", swap.cutover, *_AFTER_CUTOVER, base=_Cutover)
 UncutoverOp = _register("uncutover", swap.uncutover, None, *_BEFORE_CUTOVER, base=_PutsBeneath)
 ContractOp = _register("contract", swap.contract, "contracted", base=_Contract)
 UncontractOp = _register("uncontract", swap.uncontract, *_BEFORE_CUTOVER, "cutover")
+PublishOp = _register("publish", publish.publish, "published", base=_Publish)
+UnpublishOp = _register("unpublish", publish.unpublish, None)
 
 CreateCompatViewOp.makes_view, DropCompatViewOp.makes_view = True, False
 for _changing in (AlterMappingOp, RepairCompatViewOp):
@@ -567,5 +577,6 @@ for _forward, _backward in (
     (CreateCompatViewOp, DropCompatViewOp),
     (CutoverOp, UncutoverOp),
     (ContractOp, UncontractOp),
+    (PublishOp, UnpublishOp),
 ):
     _forward.reverse_class, _backward.reverse_class = _backward, _forward

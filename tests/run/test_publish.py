@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from compat import catalog, rules
-from compat.mapping import Mapping
+from compat.mapping import Mapping, load
+from compat.operations import PublishOp
 from compat.render import render_module
 from compat.shapes import Tag
 from compat.tables import Column, Constraint, Table
 from tests.compat.migrations import Connection, one, outcome
 from tests.run.support import compat_here as run
+from tests.test_alembic import operating
 
 TASK = "CREATE TABLE task (id serial PRIMARY KEY, author text, task text NOT NULL, prio integer)"
 TODO = Table(
@@ -87,3 +89,17 @@ def test_steps_of_a_migration_are_refused_for_a_version(
     assert run(url, "copy", "todo", "--execute").code == 2
 
 
+
+
+def test_a_revision_publishes_a_version_and_its_downgrade_takes_it_back(
+    conn: Connection, url: str, todo: Path
+) -> None:
+    mapping = load(str(todo))
+    with operating(url) as operations:
+        operations.invoke(PublishOp(mapping))
+        operations.invoke(PublishOp(mapping))  # done already
+    conn.execute("INSERT INTO todo (author, task) VALUES ('Ann', 'a')")
+    assert one(conn, "SELECT prio FROM task") == (1,)
+    with operating(url) as operations:
+        operations.invoke(PublishOp(mapping).reverse())
+    assert catalog.find_exact(conn, "public", "todo") is None
