@@ -39,11 +39,13 @@ class ColumnRename:
 
     :param target: None when there is no single counterpart
     :param converted: why the value changes, for a reader; None for a pure rename
+    :param absence: what to say of it where `target` is None
     """
 
     legacy: str
     target: str | None
     converted: str | None = None
+    absence: str = "has no single counterpart in the target table"
 
     @property
     def matters(self) -> bool:
@@ -58,6 +60,8 @@ class Renames:
     :param columns: every legacy column, also those that keep name and value: what a table does
         not have matters as much for resolving a bare name as what it has
     :param target_columns: every column of the target
+    :param divided: why no name can take the place of the legacy table's, None when one can
+    :param incomplete: why the target's row alone is not the whole row, None when it is
     """
 
     name: str
@@ -67,6 +71,8 @@ class Renames:
     target_table: str
     columns: tuple[ColumnRename, ...]
     target_columns: tuple[str, ...] = ()
+    divided: str | None = None
+    incomplete: str | None = None
 
     @cached_property
     def by_legacy(self) -> dict[str, ColumnRename]:
@@ -141,6 +147,27 @@ class _CodeName(Protocol):
     def new(self) -> str: ...
 
 
+class _Part(Protocol):
+    @property
+    def table(self) -> _Table: ...
+    @property
+    def holds(self) -> tuple[str, ...]: ...
+    @property
+    def shape(self) -> str: ...
+
+
+class _Choice(Protocol):
+    @property
+    def table(self) -> _Table: ...
+
+
+class _Tag(Protocol):
+    @property
+    def column(self) -> str: ...
+    @property
+    def value(self) -> object: ...
+
+
 class AnyMapping(Protocol):
     """As much of `compat.mapping.Mapping` as is needed here."""
 
@@ -154,6 +181,12 @@ class AnyMapping(Protocol):
     def rules(self) -> tuple[_Rule, ...]: ...
     @property
     def code(self) -> tuple[_CodeName, ...]: ...
+    @property
+    def parts(self) -> tuple[_Part, ...]: ...
+    @property
+    def choices(self) -> tuple[_Choice, ...]: ...
+    @property
+    def tag(self) -> _Tag | None: ...
 
 
 def from_mapping(mapping: AnyMapping) -> Renames:
@@ -164,9 +197,31 @@ def from_mapping(mapping: AnyMapping) -> Renames:
         mapping.legacy.name,
         mapping.target.schema,
         mapping.target.name,
-        tuple(_column(rule) for rule in mapping.rules),
+        tuple(_column(rule, mapping) for rule in mapping.rules),
         tuple(column.name for column in mapping.target.columns),
+        _divided(mapping),
+        _incomplete(mapping),
     )
+
+
+def _divided(mapping: AnyMapping) -> str | None:
+    if mapping.tag is not None:
+        target = f"{mapping.target.schema}.{mapping.target.name}"
+        tag = f"{mapping.tag.column} = {mapping.tag.value!r}"
+        return f"{target} holds other rows too: only those with {tag} are meant"
+    if not mapping.choices:
+        return None
+    tables = (mapping.target, *(choice.table for choice in mapping.choices))
+    listed = " or ".join(f"{table.schema}.{table.name}" for table in tables)
+    return f"a row is in {listed}, depending on its values"
+
+
+def _incomplete(mapping: AnyMapping) -> str | None:
+    halves = [part.table for part in mapping.parts if part.shape == "half"]
+    if not halves:
+        return None
+    listed = ", ".join(f"{table.schema}.{table.name}" for table in halves)
+    return f"a row has a half in {listed}, which must come and go with it"
 
 
 def code_from_mapping(mapping: AnyMapping) -> tuple[CodeRename, ...]:
@@ -174,7 +229,12 @@ def code_from_mapping(mapping: AnyMapping) -> tuple[CodeRename, ...]:
     return tuple(CodeRename(code.old, code.new) for code in mapping.code)
 
 
-def _column(rule: _Rule) -> ColumnRename:
+def _column(rule: _Rule, mapping: AnyMapping) -> ColumnRename:
+    for part in mapping.parts:
+        if rule.legacy in part.holds:
+            place = f"{part.table.schema}.{part.table.name}"
+            name = f" as {rule.targets[0]}" if rule.targets else ""
+            return ColumnRename(rule.legacy, None, absence=f"is in {place} now{name}")
     # A rule with a side column writes two; the first one is the counterpart. An expression over
     # several columns has none, nor has what is one of many in a document.
     single = rule.rule != "json_field" and (rule.rule != "expression" or len(rule.targets) == 1)

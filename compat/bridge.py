@@ -1,7 +1,8 @@
-"""The bridge: columns of the legacy shape that the target carries while a migration lasts.
+"""The bridge: columns of the other shape that a table carries while a migration lasts.
 
-Triggers keep both shapes of a row in step (compat.compile.bridge); what is left between the legacy
-table and the target are plain renames. All values are pure.
+In the form `bridged` the target carries legacy columns, in the form `reversed` the legacy table
+those of the target. Triggers keep both shapes of a row in step (compat.compile.bridge); what is
+left between the carrier and the table that a view stands for are plain renames. All is pure.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Renamed(Row):
 
 @dataclass(frozen=True)
 class Bridged:
-    """One legacy column that needs a column of its own in the target.
+    """One legacy column whose values the carrier has in both shapes.
 
-    :param column: of exactly its type and collation, nullable, without default
+    :param column: the carrier's, of exactly its type and collation
     """
 
     lens: Lens
@@ -54,37 +55,57 @@ class Bridged:
 
 @dataclass(frozen=True)
 class Bridge:
-    """What the target carries beside its own columns.
+    """What one table carries beside its own columns.
 
-    :param columns: in the order of the legacy columns
+    :param shown: the table whose name the view takes
+    :param base: the table that carries its columns as well
+    :param columns: what is there in both shapes, in the order of the legacy columns
+    :param extra: the columns that the base is given, nullable and without default
     :param marker: boolean, by which the triggers know a row that comes through the view
     """
 
     mapping: Mapping
+    shown: Table
+    base: Table
     columns: tuple[Bridged, ...]
+    extra: tuple[Column, ...]
     marker: Column
+    held: tuple[tuple[str, str], ...]
+    """(column of `shown`, column of the carrier that holds its values) pairs."""
+
+    @property
+    def is_reversed(self) -> bool:
+        """True when it is the legacy table that carries both shapes."""
+        return self.base is self.mapping.legacy
 
     @property
     def added(self) -> tuple[Column, ...]:
         """The columns that come and go with the bridge; they stand last in the table."""
-        return (*(item.column for item in self.columns), self.marker)
+        return (*self.extra, self.marker)
 
     @property
     def carrier(self) -> Table:
-        """The target while it carries the bridge."""
-        target = self.mapping.target
-        return replace(target, columns=(*target.columns, *self.added))
+        """The base while it carries the bridge."""
+        return replace(self.base, columns=(*self.base.columns, *self.added))
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """The columns of the carrier that hold the values of legacy columns, by the latter."""
-        own = {item.lens.legacy.name: item.column.name for item in self.columns}
-        plain = (lens for lens in self.mapping.lenses if not lens.converts)
-        own |= {lens.legacy.name: lens.targets[0] for lens in plain}
-        return {name: own[name] for name in self.mapping.legacy.column_names if name in own}
+        """The columns of the carrier that hold the values of those of `shown`, by the latter."""
+        return dict(self.held)
+
+    @cached_property
+    def extra_names(self) -> frozenset[str]:
+        """The names of the columns that the base is given."""
+        return frozenset(column.name for column in self.extra)
+
+    def name_of(self, target: str) -> str:
+        """Return the column of the carrier that holds a target column."""
+        return self.names[target] if self.is_reversed else target
 
     def legacy_row(self, record: Row) -> Row:
-        """Return the legacy row that is inside NEW or OLD of a trigger on the carrier."""
+        """Return the legacy row that is inside a row of the carrier."""
+        if self.is_reversed:
+            return record
         return Renamed(
             record.name,
             True,
@@ -94,6 +115,13 @@ class Bridge:
                 for name in (lens.legacy.name,)
             ),
         )
+
+    def target_row(self, record: Row) -> Row:
+        """Return the target row that is inside a row of the carrier."""
+        if not self.is_reversed:
+            return record
+        columns = tuple((name, record.column(own)) for name, own in self.held)
+        return Renamed(record.name, True, columns)
 
     @cached_property
     def new(self) -> Row:
@@ -105,33 +133,94 @@ class Bridge:
         """The legacy row inside OLD."""
         return self.legacy_row(OLD)
 
+    @cached_property
+    def new_target(self) -> Row:
+        """The target row inside NEW."""
+        return self.target_row(NEW)
+
+    @cached_property
+    def old_target(self) -> Row:
+        """The target row inside OLD."""
+        return self.target_row(OLD)
+
+
+def is_bridge(mapping: Mapping) -> bool:
+    """Tell whether one of the two tables carries both shapes while the migration lasts."""
+    return mapping.chosen_form in ("bridged", "reversed")
+
 
 def bridge_of(mapping: Mapping) -> Bridge:
-    """Return the bridge of a mapping, whose form is `bridged`."""
-    taken = set(mapping.target.column_names)
+    """Return the bridge of a mapping, whose form is `bridged` or `reversed`."""
+    return _reversed(mapping) if mapping.chosen_form == "reversed" else _bridged(mapping)
 
-    def free(wanted: str) -> str:
+
+def _bridged(mapping: Mapping) -> Bridge:
+    names = _Names(mapping.target)
+    columns = tuple(
+        Bridged(lens, _added(lens.legacy, names)) for lens in mapping.lenses if needs_bridge(lens)
+    )
+    own = {item.lens.legacy.name: item.column.name for item in columns}
+    own |= {lens.legacy.name: lens.targets[0] for lens in mapping.lenses if not lens.converts}
+    names.taken.update(mapping.legacy.column_names)  # the marker stands beside them in a view
+    return Bridge(
+        mapping,
+        mapping.legacy,
+        mapping.target,
+        columns,
+        tuple(item.column for item in columns),
+        Column(names.free(MARKER), "boolean"),
+        tuple((name, own[name]) for name in mapping.legacy.column_names if name in own),
+    )
+
+
+def _reversed(mapping: Mapping) -> Bridge:
+    names = _Names(mapping.legacy)
+    own = {lens.targets[0]: lens.legacy.name for lens in mapping.lenses if not lens.converts}
+    extra = {
+        column.name: _added(column, names)
+        for column in mapping.target.columns
+        if column.name not in own
+    }
+    own |= {name: column.name for name, column in extra.items()}
+    names.taken.update(mapping.target.column_names)
+    return Bridge(
+        mapping,
+        mapping.target,
+        mapping.legacy,
+        tuple(
+            Bridged(lens, lens.legacy)
+            for lens in mapping.lenses
+            if lens.converts and lens.legacy.generated is None
+        ),
+        tuple(extra.values()),
+        Column(names.free(MARKER), "boolean"),
+        tuple((name, own[name]) for name in mapping.target.column_names),
+    )
+
+
+class _Names:
+    """The names that a table has room for."""
+
+    def __init__(self, table: Table) -> None:
+        self.taken = set(table.column_names)
+
+    def free(self, wanted: str) -> str:
+        """Return the name, or one like it that is not taken, and take it."""
         name, n = wanted, 0
-        while name in taken:
+        while name in self.taken:
             n += 1
             name = derive(wanted, "__compat" + f"_{n}" * (n > 1))
-        taken.add(name)
+        self.taken.add(name)
         return name
 
-    columns = tuple(
-        Bridged(
-            lens, Column(free(lens.legacy.name), lens.legacy.type, collation=lens.legacy.collation)
-        )
-        for lens in mapping.lenses
-        if needs_bridge(lens)
-    )
-    taken.update(mapping.legacy.column_names)  # the marker stands beside them in a view
-    return Bridge(mapping, columns, Column(free(MARKER), "boolean"))
+
+def _added(column: Column, names: _Names) -> Column:
+    return Column(names.free(column.name), column.type, collation=column.collation)
 
 
 def carrier_of(mapping: Mapping) -> Table:
-    """Return the target as it stands from expand to contract."""
-    return bridge_of(mapping).carrier if mapping.chosen_form == "bridged" else mapping.target
+    """Return the table that holds the rows of v2 as it stands from expand to contract."""
+    return bridge_of(mapping).carrier if is_bridge(mapping) else mapping.target
 
 
 def needs_bridge(lens: Lens) -> bool:
@@ -143,19 +232,21 @@ def needs_bridge(lens: Lens) -> bool:
 
 
 def in_transition(mapping: Mapping) -> Mapping:
-    """Return the mapping to the target as it stands from expand to contract.
+    """Return the mapping between what the view stands for and the table as it is until contract.
 
-    For the form `bridged` that is one of plain renames to the carrier of the bridge. What is
-    written by it is marked as coming from the legacy side; the triggers there write the rest. A
-    mapping of another form is returned as it is.
+    With a bridge that is one of plain renames to its carrier: from the legacy table, or, in the
+    form `reversed`, from the target. What is written by it is marked as coming through the view;
+    the triggers there write the rest. A mapping of another form is returned as it is.
     """
-    if mapping.chosen_form != "bridged":
+    if not is_bridge(mapping):
         return mapping
     bridge = bridge_of(mapping)
     given = set(bridge.names.values())
     carrier = bridge.carrier
+    read_only = (rule for rule in mapping.rules if rule.legacy not in bridge.names)
     return replace(
         mapping,
+        legacy=bridge.shown,
         target=replace(
             carrier,
             # Nobody need give what the triggers fill in.
@@ -165,24 +256,22 @@ def in_transition(mapping: Mapping) -> Mapping:
             ),
             constraints=(*carrier.constraints, *_unique_keys(bridge)),
         ),
-        rules=tuple(
-            Rename(rule.legacy, bridge.names[rule.legacy]) if rule.legacy in bridge.names else rule
-            for rule in mapping.rules
+        rules=(
+            *(Rename(name, own) for name, own in bridge.held),
+            *(() if bridge.is_reversed else read_only),
         ),
         fills=(Fill(bridge.marker.name, "true"),),
         form="instead_of",
         needs=(),
+        accept=() if bridge.is_reversed else mapping.accept,
     )
 
 
 def _unique_keys(bridge: Bridge) -> Iterator[Constraint]:
-    """Yield the keys of the legacy table as those of the carrier, where a converted column is."""
-    bridged = {item.lens.legacy.name for item in bridge.columns}
-    for item in bridge.mapping.legacy.constraints:
-        if (
-            item.identifies
-            and bridged & set(item.columns)
-            and set(item.columns) <= set(bridge.names)
-        ):
-            columns = tuple(bridge.names[name] for name in item.columns)
+    """Yield the keys of the shown table as those of the carrier, where an added column is."""
+    for item in bridge.shown.constraints:
+        if not item.identifies or not set(item.columns) <= set(bridge.names):
+            continue
+        columns = tuple(bridge.names[name] for name in item.columns)
+        if bridge.extra_names & set(columns):
             yield Constraint(item.name, "unique", columns, "UNIQUE")

@@ -269,6 +269,7 @@ ORDER BY 1, 2
 _BEFORE_TRIGGERS = """
 SELECT tgname AS name FROM pg_trigger
 WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 1 = 1
+  AND tgname NOT LIKE '00\\_compat%%'
 ORDER BY tgname
 """
 

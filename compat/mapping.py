@@ -27,7 +27,7 @@ from compat.shapes import AnyPart, Choice, Half, Parent, Place, Tag
 from compat.shapes import Fill as Fill  # part of what one writes a mapping with
 from compat.tables import STRICT, Column, Table
 
-Form = Literal["updatable", "bridged", "instead_of"]
+Form = Literal["updatable", "bridged", "instead_of", "reversed"]
 _POLICIES_NEED_TRIGGERS = "row-level security: triggers check, as the caller, what is written"
 
 Need = Literal["copy", "for_update", "hot_rows", "on_conflict"]
@@ -85,7 +85,7 @@ class Mapping:
     target: Table
     rules: tuple[AnyRule, ...]
     fills: tuple[Fill, ...] = ()
-    form: Literal["auto", "updatable", "bridged", "instead_of"] = "auto"
+    form: Literal["auto", "updatable", "bridged", "instead_of", "reversed"] = "auto"
     accept: tuple[str, ...] = ()
     code: tuple[CodeName, ...] = ()
     where: str | None = None
@@ -229,6 +229,26 @@ class Mapping:
         return tuple(reasons)
 
     @cached_property
+    def reasons_against_reversed(self) -> tuple[str, ...]:
+        """Why the legacy table could not carry the target's columns too, one sentence each."""
+        reasons = [f"a row is in {table.title} as well" for table in self.tables[1:]]
+        if self.tag is not None:
+            reasons.append(f"{self.target.title} holds the rows of other legacy tables as well")
+        for table in (self.legacy, self.target):
+            if table.policies is not None:
+                reasons.append(f"row-level security of {table.title} knows only its own columns")
+        for column in self.target.columns:
+            if column.generated is not None or column.identity is not None:
+                what = "GENERATED" if column.generated is not None else "an identity column"
+                reasons.append(f"{column.name}: a view has no column that is {what}")
+        for lens in self.lenses:
+            if lens.rule.rule == "lookup":
+                reasons.append(f"{lens.legacy.name}: a parent may not be there yet")
+        if not self.target.row_key:
+            reasons.append(f"{self.target.title} has no key of its own")
+        return tuple(reasons)
+
+    @cached_property
     def reasons_against_updatable(self) -> tuple[str, ...]:
         """Why a plain updatable view would not do, one sentence each."""
         reasons = [
@@ -298,14 +318,25 @@ class Mapping:
     # -- names of what is generated -------------------------------------------------------
 
     @property
+    def view_of(self) -> Table:
+        """The table whose name the view takes at cutover: in the form `reversed`, the target."""
+        return self.target if self.chosen_form == "reversed" else self.legacy
+
+    @property
     def retired_name(self) -> str:
-        """The name of the legacy table after cutover."""
-        return derive(self.legacy.name, "__retired")
+        """The name of the legacy table after cutover; its own where it stays what it is."""
+        is_reversed = self.chosen_form == "reversed"
+        return self.legacy.name if is_reversed else derive(self.legacy.name, "__retired")
+
+    @property
+    def aside_name(self) -> str:
+        """The name of the empty target while a view of the form `reversed` has its own."""
+        return derive(self.target.name, "__aside")
 
     @property
     def standby_name(self) -> str:
-        """The name of the compatibility view while the legacy table has its own."""
-        return derive(self.legacy.name, "__compat")
+        """The name of the view while the table that it stands for has its own."""
+        return derive(self.view_of.name, "__compat")
 
     @property
     def retired(self) -> str:
@@ -315,7 +346,7 @@ class Mapping:
     @property
     def standby(self) -> str:
         """The quoted name of the view before cutover."""
-        return qualified(self.legacy.schema, self.standby_name)
+        return qualified(self.view_of.schema, self.standby_name)
 
     def function(self, purpose: str) -> str:
         """Return the quoted name of one of the generated functions."""
@@ -446,7 +477,7 @@ class Mapping:
 
     def _problems_of(self, place: Place) -> Iterator[str]:
         table, held = place.table, set(self.holds(place))
-        given = self._given_to(place)
+        given = self.given_to(place)
         written = Counter(given)
         for rule in self.rules:
             if rule.legacy not in held:
@@ -490,7 +521,7 @@ class Mapping:
                     f"writes it; add Fill({column.name!r}, …) or a default"
                 )
 
-    def _given_to(self, place: Place) -> tuple[str, ...]:
+    def given_to(self, place: Place) -> tuple[str, ...]:
         """Return the columns of a place that its shape writes: tag and references."""
         if isinstance(place.part, Half):
             return tuple(mine for mine, _ in place.on)
@@ -529,6 +560,9 @@ class Mapping:
         if self.form == "bridged":
             for reason in self.reasons_against_bridged:
                 yield f"{reason}, which a bridge cannot follow; use form='instead_of'"
+        if self.form == "reversed":
+            for reason in self.reasons_against_reversed:
+                yield f"{reason}, so the target cannot be a view; use form='instead_of'"
         if self.form == "updatable":
             if self.legacy.policies is not None:
                 yield f"{_POLICIES_NEED_TRIGGERS}; use form='instead_of'"

@@ -98,7 +98,8 @@ class Parent:
         """Yield what is wrong with the shape itself."""
         columns = tuple(mine for mine, _ in self.on)
         if not any(set(key) == set(columns) for key in self.table.unique_keys):
-            yield f"{self.table.title} has no unique key ({', '.join(columns)}) to reference; add it"
+            listed = ", ".join(columns)
+            yield f"{self.table.title} has no unique key ({listed}) to reference; add it"
 
 
 AnyPart = Annotated[Half | Parent, Field(discriminator="shape")]
@@ -120,7 +121,7 @@ class Choice:
 
 @dataclass(frozen=True, config=STRICT)
 class Tag:
-    """The rows of a shared target that are this legacy table's: those with one value in a column."""
+    """The rows of a shared target that are this legacy table's: with one value in a column."""
 
     column: str
     value: Value

@@ -66,7 +66,7 @@ class Stored:
     def view_sql(self) -> str:
         """The quoted name of the compatibility view in this phase."""
         in_use = self.phase in ("cutover", "published")
-        return self.mapping.legacy.sql if in_use else self.mapping.standby
+        return self.mapping.view_of.sql if in_use else self.mapping.standby
 
 
 def is_installed(conn: Connection) -> bool:

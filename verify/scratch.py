@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from compat.bridge import bridge_of, carrier_of
-from compat.compile import bridge
+from compat.compile import bridge, errors
 from compat.compile.functions import TARGET, bodies
 from compat.compile.source import matches, tagged
 from compat.connection import Connection, connect, url_of
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, idents, literal, qualified, regclass
+from compat.rules import OLD
 from compat.tables import Table
 from verify.context import Context
 from verify.probes.statements import Cells
@@ -27,6 +28,7 @@ from verify.probes.values import ordinary
 _PREFIX = "compat_verify_"
 _EVENTS = {4: "INSERT", 8: "DELETE", 16: "UPDATE"}  # bits of pg_trigger.tgtype
 _VIEW, _BASE = "compat_verify_view", "compat_verify_base"
+_IS_REFERENCED = "compat_verify.is_referenced"
 
 
 class CannotCopy(Exception):
@@ -38,12 +40,14 @@ class Scratch:
     """The copy; every connection to its database can use it until `opened` ends.
 
     :param rows: how many rows the copied target has
+    :param asks_for_references: whether a trigger does another thing with rows that others refer to
     """
 
     url: str
     schema: str
     mapping: Mapping
     rows: int = 0
+    asks_for_references: bool = False
 
     @property
     def view(self) -> str:
@@ -75,6 +79,11 @@ class Scratch:
 
     def _base(self, number: int) -> str:
         return qualified(self.schema, f"{_BASE}_{number}")
+
+    def pretend(self, conn: Connection, *, is_referenced: bool) -> None:
+        """Tell the triggers in this session whether other rows refer to those of the copy."""
+        setting = "on" if is_referenced else "off"
+        conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [_IS_REFERENCED, setting])
 
     def check_apart(self, conn: Connection) -> None:
         """Make sure that an open transaction has written to nothing but the copy.
@@ -114,7 +123,8 @@ def opened(context: Context, rows: int) -> Iterator[Scratch]:
         cleaner = pool.submit(_drop_at_the_end, url, schema, key)
         try:
             _await_waiting(conn, cleaner, key)
-            scratch = Scratch(url, schema, context.mapping)
+            asks = any(_asks(context.mapping) in text for _, _, text in definition.triggers)
+            scratch = Scratch(url, schema, context.mapping, asks_for_references=asks)
             yield replace(scratch, rows=_create(conn, scratch, definition, rows))
         finally:
             if not conn.closed:
@@ -260,13 +270,15 @@ def _create(conn: Connection, scratch: Scratch, definition: _Definition, rows: i
         conn.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
         if definition.bridge is not None:
             _create_bridge(conn, scratch, definition.bridge)
+        if scratch.asks_for_references:
+            conn.execute(_define_references(scratch))
         query = definition.query
         for original, copy in list(copies.items())[1:]:
             query = _redirected(conn, query, original, copy)
         conn.execute(f"CREATE VIEW {scratch.view} AS {query}")
         for number, (name, events, text) in enumerate(definition.triggers):
             function = qualified(scratch.schema, f"trigger_{number}")
-            body = text
+            body = text.replace(_asks(scratch.mapping), f"{_references(scratch)}(OLD)")
             for original, copy in copies.items():
                 body = _redirected(conn, body, original, copy)
             conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{body}")
@@ -309,6 +321,24 @@ def _create_bridge(conn: Connection, scratch: Scratch, definition: _BridgeDefini
         function = qualified(scratch.schema, f"bridge_{number}")
         conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{text}")
         conn.execute(f"{head} ON {scratch.target.sql} {condition} EXECUTE FUNCTION {function}()")
+
+
+def _asks(mapping: Mapping) -> str:
+    """Return the call by which a trigger asks whether other tables refer to the row."""
+    return errors.is_referenced(mapping, OLD)
+
+
+def _references(scratch: Scratch) -> str:
+    return qualified(scratch.schema, "is_referenced")
+
+
+def _define_references(scratch: Scratch) -> str:
+    """Return the statement that makes what answers in its place: as `pretend` says."""
+    answer = f"pg_catalog.current_setting({literal(_IS_REFERENCED)}, true) = 'on'"
+    return (
+        f"CREATE FUNCTION {_references(scratch)}(given anyelement) RETURNS boolean LANGUAGE sql"
+        f" STABLE AS {dollar_quote(f'SELECT {answer}')}"
+    )
 
 
 def _insert(target: Table, source: str) -> str:

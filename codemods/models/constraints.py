@@ -148,7 +148,7 @@ class Constraints:
                 plan.seen.add(node)
                 plan.parts.append(self.work.unrelated(text, _KEY_STAYS))
             elif column.target is None:
-                plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+                plan.block(f"{column.legacy!r} {column.absence}")
             else:
                 plan.replace(node, text, column.target, kind="column", reason=plan.why(column))
 
@@ -213,7 +213,7 @@ class Constraints:
             renames, is_target = self.work.renames(match.group("table"), schema)
             if renames is None or is_target:
                 continue
-            if renames.target_schema != renames.legacy_schema:
+            if renames.target_schema != renames.legacy_schema or renames.divided is not None:
                 return
             pending = self._table_column(text, match, renames)
             if pending is None:
@@ -282,6 +282,8 @@ class Constraints:
     def _table_part(
         self, text: Text, renames: Renames, schema: str | None, table: str
     ) -> Part | None:
+        if renames.divided is not None:
+            return None
         reason = f"{renames.legacy_title} is now {renames.target_schema}.{renames.target_table}"
         at = len(schema) + 1 if schema is not None else 0
         new = renames.target_table

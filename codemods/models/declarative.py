@@ -251,7 +251,7 @@ class Declarative:
         self, plan: Plan, target: cst.Name, column: ColumnRename, *, is_named: bool
     ) -> bool:
         if column.target is None:
-            plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+            plan.block(f"{column.legacy!r} {column.absence}")
             if not is_named:
                 plan.left(target)
             return False

@@ -224,7 +224,7 @@ class Fields:
         if any(arg.star for arg in call.args) and text is None:
             plan.block("a field is made with * or **, which may hold the column's name")
         if column.target is None:
-            plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+            plan.block(f"{column.legacy!r} {column.absence}")
         elif not is_field:
             plan.block(f"what {target.value!r} is made from is not known")
         if plan.blockers:

@@ -125,7 +125,7 @@ class Tables:
         if not column.matters:
             return
         if column.target is None:
-            plan.block(f"{column.legacy!r} has no single counterpart in the target table")
+            plan.block(f"{column.legacy!r} {column.absence}")
             return
         plan.note_type(node, given.value, column)
         if column.target == column.legacy:

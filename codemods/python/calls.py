@@ -94,6 +94,8 @@ def _part(work: Work, node: cst.Call, found: _Named, configured: TableCall | Non
     if configured is not None and configured.needs_columns and columns is None:
         told = f"{configured.function} without a list of columns goes by their order"
         return work.unrelated(found.text, told, Outcome.LOOK)
+    if (reason := renames.divided or renames.incomplete) is not None:
+        return work.unrelated(found.text, reason, Outcome.LOOK)
     reason = f"{renames.legacy_title} is now {renames.target_schema}.{renames.target_table}"
     parts = [_table(work, found, reason)]
     for column_node, text in columns or ():

@@ -400,7 +400,7 @@ class Usage:
         self._note_string(node, column.legacy, column)
         end = len(text.value)
         if column.target is None:
-            told = "it has no single counterpart in the target table"
+            told = f"it {column.absence}"
             self.work.parts.append(self.work.unrelated(text, told, Outcome.LOOK))
             return
         reason = f"{entity.name}.__table__ has {column.target} for {column.legacy}"

@@ -234,6 +234,8 @@ class Plan:
         renames = self.renames
         if self.is_target:
             return
+        if (reason := renames.divided or renames.incomplete) is not None:
+            self.block(reason)
         if renames.target_schema != renames.legacy_schema:
             if schema is None:
                 self.block(

@@ -159,7 +159,7 @@ class Columns:
         if column is None or not column.matters:
             return
         if column.target is None:
-            self.ledger.block(f"{name!r} has no single counterpart in the target table")
+            self.ledger.block(f"{name!r} {column.absence}")
             return
         if column.target == name:
             other = compared_with(node)

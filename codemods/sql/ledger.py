@@ -220,6 +220,9 @@ class Ledger:
             renames = self._of_path(content)
             if renames is None or not literals:
                 continue
+            if renames.divided is not None:
+                self.block(renames.divided)
+                continue
             schema, table = (quote(n)[0] for n in (renames.target_schema, renames.target_table))
             moves = renames.target_schema != renames.legacy_schema
             new = f"{schema}.{table}" if moves or "." in content else table

@@ -81,6 +81,8 @@ class Queries:
                 self.ledger.block("COPY with a header shows the names of the columns")
             frame = Frame(root, {})
             self.relation(this.this, frame, root)
+            if reads:
+                self._whole_rows(frame.sources[0])
             self._column_list(this.expressions, frame.sources[0])
         else:
             self.ledger.block("COPY without a list of columns")
@@ -92,6 +94,7 @@ class Queries:
             return
         frame = Frame(root, {})
         self.relation(securable, frame, root)
+        self._whole_rows(frame.sources[0])
         for privilege in tree.args.get("privileges") or ():
             for column in privilege.expressions:
                 self._column_list([column.this], frame.sources[0])
@@ -237,6 +240,7 @@ class Queries:
         inside = Frame(frame.outer, frame.ctes)
         self.relation(table, inside, frame, is_target=True)
         target = inside.sources[0]
+        self._whole_rows(target)
         if isinstance(this, exp.Schema):
             self._column_list(this.expressions, target)
         elif target.legacy and not node.args.get("default"):
@@ -247,6 +251,11 @@ class Queries:
         if isinstance(conflict, exp.OnConflict):
             self._conflict(conflict, inside, target)
         return self._returning(node, inside, use)
+
+    def _whole_rows(self, target: Source) -> None:
+        """List what makes or removes rows that are more than one row of the target."""
+        if target.legacy and target.legacy.incomplete is not None:
+            self.ledger.block(target.legacy.incomplete)
 
     def _conflict(self, conflict: exp.OnConflict, frame: Frame, target: Source) -> None:
         constraint = conflict.args.get("constraint")
@@ -279,6 +288,7 @@ class Queries:
             self.ledger.block("the target of DELETE is not understood")
             return Shape()
         self.relation(node.this, frame, frame.outer, is_target=True)
+        self._whole_rows(frame.sources[0])
         for using in node.args.get("using") or ():
             self.relation(using, frame, frame.outer)
         self._others(node, {"this", "using", "returning", "with_"}, frame)
@@ -291,6 +301,7 @@ class Queries:
             return Shape()
         self.relation(node.this, frame, frame.outer, is_target=True)
         target = frame.sources[0]
+        self._whole_rows(target)
         self.relation(using, frame, frame.outer)
         source = Frame(frame.outer, frame.ctes, frame.sources[1:])
         self.children(node.args.get("on"), frame)

@@ -182,6 +182,7 @@ class _Mask:
             return True
         return relation["call"] == "source" and all(
             renames.target_schema == renames.legacy_schema
+            and renames.divided is None
             and re.fullmatch(r"[a-z_]\w*", renames.target_table) is not None
             for renames in self.names.for_table(relation["name"])
         )

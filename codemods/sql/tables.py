@@ -56,6 +56,8 @@ class Tables:
         taken = [s for s in frame.sources if s is not source and s.name == renames.target_table]
         if (taken and not source.aliased) or renames.target_table in frame.ctes:
             self.ledger.block(f"the name {renames.target_table!r} is in use in the statement")
+        if renames.divided is not None:
+            self.ledger.block(renames.divided)
         reason = f"{renames.legacy_title} is now {renames.target_title}"
         db = node.args.get("db")
         if node.args.get("catalog"):

@@ -150,11 +150,13 @@ def _repair(conn: Connection, stored: state.Stored) -> Iterator[CompatOperation]
     """Yield what makes again what was edited by hand, if its tables are there."""
     mapping = stored.stated
     before = stored.phase in state.BEFORE_CUTOVER
-    if before and catalog.find_exact(conn, mapping.legacy.schema, mapping.standby_name) is None:
+    if before and catalog.find_exact(conn, mapping.view_of.schema, mapping.standby_name) is None:
         yield CreateCompatViewOp(stored.stated)
         return
     physical = mapping.legacy.name if before else mapping.retired_name
     tables = [(table.schema, table.name) for table in stored.mapping.tables]
+    if mapping.chosen_form == "reversed" and not before:
+        tables = [(mapping.target.schema, mapping.aside_name)]
     for schema, name in ((mapping.legacy.schema, physical), *tables):
         if catalog.find_exact(conn, schema, name) is None:
             log.warning("%s.%s of the mapping %s is missing", schema, name, mapping.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from alembic.operations import ops
 
-from compat.bridge import bridge_of
+from compat.bridge import bridge_of, carrier_of, is_bridge
 from compat.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Ours:
     """What belongs to the migrations of a database; tables by the names that Alembic uses."""
 
     legacy: frozenset[Name]
-    """Legacy names that are views at the moment."""
+    """Names that are views at the moment, and were tables before."""
     retired: frozenset[Name]
-    """Retired tables."""
+    """Retired tables, and empty targets that stand aside."""
     parts: frozenset[tuple[Name, str]]
     """What belongs to us of other tables, each with its table: foreign keys of which a cutover has
     made two, both of each pair; bridge columns and indexes over them; indexes that a copy has
@@ -138,19 +138,21 @@ def _ours(context: AutogenContext) -> Ours:
         for schema, table, part in connection.execute(sa.text(query), parameters):
             yield named(schema, table), part
 
-    retired = connection.execute(sa.text(_RETIRED))
+    retired = {named(*row) for row in connection.execute(sa.text(_RETIRED))}
     legacy, found = set(), {*parts(_TWINS), *parts(_DEFERRED)}
     for document, phase in connection.execute(
         sa.text("SELECT document::text, phase FROM compat.mapping WHERE phase <> 'contracted'")
     ):
         mapping = Mapping.from_json(document)
         if phase == "cutover":
-            legacy.add(named(mapping.legacy.schema, mapping.legacy.name))
-        if mapping.chosen_form == "bridged":
-            target = mapping.target
+            legacy.add(named(mapping.view_of.schema, mapping.view_of.name))
+            if mapping.chosen_form == "reversed":
+                retired.add(named(mapping.target.schema, mapping.aside_name))
+        if is_bridge(mapping):
+            carrier = carrier_of(mapping)
             columns = [column.name for column in bridge_of(mapping).added]
-            found |= {(named(target.schema, target.name), column) for column in columns}
+            found |= {(named(carrier.schema, carrier.name), column) for column in columns}
             found |= {
-                *parts(_INDEXES_OVER, schema=target.schema, name=target.name, columns=columns)
+                *parts(_INDEXES_OVER, schema=carrier.schema, name=carrier.name, columns=columns)
             }
-    return Ours(frozenset(legacy), frozenset(named(*row) for row in retired), frozenset(found))
+    return Ours(frozenset(legacy), frozenset(retired), frozenset(found))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compat.compile import bridge, copy, lookups, swap
+from compat.bridge import bridge_of, is_bridge
+from compat.compile import bridge, copy, lookups, phases
 from compat.compile.functions import TARGET
 from compat.compile.replace import Phase, drop_if_there, replace, view_name
 from compat.mapping import Mapping
@@ -32,9 +33,11 @@ def reasons_against(before: Mapping, after: Mapping, phase: Phase) -> Iterator[s
     ):
         if old != new:
             yield f"the {what} is another ({old} before, {new} after): that is another migration"
-    if "bridged" in (before.chosen_form, after.chosen_form):
-        yield "the target carries a bridge that fits one mapping only (form `bridged`)"
-    if before.is_shaped or after.is_shaped:
+    for mapping in (before, after):
+        if is_bridge(mapping):
+            where = bridge_of(mapping).base.title
+            yield f"{where} carries a bridge that fits one mapping only ({mapping.chosen_form})"
+    if before.syncs_through_view or after.syncs_through_view:
         yield "its rows are in several tables, or share one"
     if phase != "cutover":
         return
@@ -60,18 +63,18 @@ def alter(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
         *statements,
         f"UPDATE compat.mapping SET document = {literal(after.to_json())}, "
         f"fingerprint = {literal(after.fingerprint)} WHERE name = {name}",
-        swap.event(after, "alter"),
+        phases.event(after, "alter"),
     ]
 
 
 def repair(mapping: Mapping, phase: Phase) -> list[str]:
     """Return the statements that make triggers, functions and view anew as the mapping says."""
-    return [*_make_anew(mapping, mapping, phase), swap.event(mapping, "repair")]
+    return [*_make_anew(mapping, mapping, phase), phases.event(mapping, "repair")]
 
 
 def _make_anew(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
     return [
-        swap.require_phase(after, phase),
+        phases.require_phase(after, phase),
         *_lock(after, phase),
         *_replace_bridge(after),
         *replace(before, after, phase),
@@ -82,7 +85,7 @@ def _make_anew(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
 
 def _replace_bridge(mapping: Mapping) -> list[str]:
     """Return the statements that make the triggers of the bridge anew; its columns stay."""
-    if mapping.chosen_form != "bridged":
+    if not is_bridge(mapping):
         return []
     return [
         *bridge.define(mapping),
@@ -94,6 +97,8 @@ def _replace_bridge(mapping: Mapping) -> list[str]:
 def _lock(mapping: Mapping, phase: Phase) -> list[str]:
     """Return the statements that keep writers out, in the order in which these take locks."""
     schema, name = view_name(mapping, phase)
+    if mapping.chosen_form == "reversed":
+        return [f"LOCK TABLE {mapping.legacy.sql} IN SHARE ROW EXCLUSIVE MODE"]
     source = [] if phase == "cutover" else [mapping.legacy.sql]
     return [
         *[f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE" for table in source],

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from compat import sqltypes
-from compat.bridge import Bridge, Bridged, bridge_of, in_transition
+from compat.bridge import Bridge, Bridged, bridge_of, in_transition, is_bridge, needs_bridge
 from compat.compile.functions import TARGET, drop_function, trigger_function
 from compat.mapping import Mapping
 from compat.names import derive, ident, idents, literal, qualified, regclass
-from compat.rules import NEW, OLD, Row
+from compat.rules import NEW, OLD, Lookup, Row
 from compat.rules.lens import new_row
-from compat.tables import Column
+from compat.tables import Column, Sequence, Table
 
-# Before the target's own triggers, which are to see a row complete in its own shape; and after
+# Before the carrier's own triggers, which are to see a row complete in its own shape; and after
 # them, since they may change it.
 _FIRST, _LAST = "00_compat_bridge", "~compat_bridge"
 
@@ -28,17 +28,17 @@ _FIRST, _LAST = "00_compat_bridge", "~compat_bridge"
 
 
 def create(mapping: Mapping, *, filled: bool = False) -> list[str]:
-    """Return the statements that put the bridge on the target; none where the form needs none.
+    """Return the statements that put the bridge on its carrier; none where the form needs none.
 
     :param filled: whether the target has rows already, whose bridge is to be filled
     """
-    if mapping.chosen_form != "bridged":
+    if not is_bridge(mapping):
         return []
     bridge = bridge_of(mapping)
     return [
-        _alter(mapping, [f"ADD COLUMN {_definition(column)}" for column in bridge.added]),
+        _alter(bridge, [f"ADD COLUMN {_definition(column)}" for column in bridge.added]),
         *([_fill(bridge)] if filled and bridge.columns else []),
-        *([_create_indexes(bridge)] if bridge.columns else []),
+        *([_create_indexes(bridge)] if bridge.extra else []),
         *create_inner(mapping),
         *define(mapping),
         # After the filling: it is no change that the other shape should follow.
@@ -48,14 +48,14 @@ def create(mapping: Mapping, *, filled: bool = False) -> list[str]:
 
 def drop(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create`; indexes over the bridge go with its columns."""
-    if mapping.chosen_form != "bridged":
+    if not is_bridge(mapping):
         return []
     bridge = bridge_of(mapping)
     return [
         f"DROP VIEW {_inner(mapping)}",
         *detach(mapping),
         *(drop_function(mapping, purpose) for purpose in _bodies(bridge)),
-        _alter(mapping, [f"DROP COLUMN {ident(column.name)}" for column in bridge.added]),
+        _alter(bridge, [f"DROP COLUMN {ident(column.name)}" for column in bridge.added]),
     ]
 
 
@@ -70,36 +70,53 @@ def define(mapping: Mapping) -> list[str]:
 
 def attach(mapping: Mapping) -> list[str]:
     """Return the statements that create the triggers."""
+    bridge = bridge_of(mapping)
     return [
         f"CREATE TRIGGER {ident(trigger.name)} BEFORE {trigger.event}\n"
-        f"ON {mapping.target.sql} FOR EACH ROW\n"
+        f"ON {bridge.base.sql} FOR EACH ROW\n"
         f"{trigger.when}"
         f"EXECUTE FUNCTION {mapping.function(trigger.purpose)}()"
-        for trigger in _triggers(bridge_of(mapping))
+        for trigger in _triggers(bridge)
     ]
 
 
 def detach(mapping: Mapping) -> list[str]:
     """Return the statements that undo `attach`."""
+    bridge = bridge_of(mapping)
     return [
-        f"DROP TRIGGER {ident(trigger.name)} ON {mapping.target.sql}"
-        for trigger in _triggers(bridge_of(mapping))
+        f"DROP TRIGGER {ident(trigger.name)} ON {bridge.base.sql}" for trigger in _triggers(bridge)
     ]
 
 
 def contradictions(mapping: Mapping) -> list[tuple[str, str]]:
-    """Return, per bridged column, its name and a predicate for target rows (t) out of step."""
+    """Return, per bridged column, its name and a predicate for carrier rows (t) out of step."""
     bridge = bridge_of(mapping)
-    row = bridge.legacy_row(TARGET)
+    legacy, target = bridge.legacy_row(TARGET), bridge.target_row(TARGET)
+    filled = f"{TARGET.column(bridge.marker.name)} IS NOT NULL AND " * bridge.is_reversed
     return [
-        (item.column.name, f"NOT ({_corresponds(item, row, TARGET)})")
+        (item.column.name, f"{filled}NOT ({_corresponds(item, legacy, target)})")
         for item in bridge.columns
         if item.lens.targets
     ]
 
 
-def _alter(mapping: Mapping, changes: Iterable[str]) -> str:
-    return f"ALTER TABLE {mapping.target.sql}\n    " + ",\n    ".join(changes)
+def assignments(mapping: Mapping, legacy: Row) -> dict[str, str]:
+    """Return SQL for what the copy gives the carrier, over a legacy row (form `reversed`).
+
+    The marker says of a row that it has both shapes: before, the triggers let it be.
+    """
+    bridge = bridge_of(mapping)
+    given = {bridge.names[name]: value for name, value in _new_target(bridge, legacy).items()}
+    return {**given, bridge.marker.name: "false"}
+
+
+def lacks_shape(mapping: Mapping, row: Row) -> str:
+    """Return the condition that a row of the carrier was not filled yet (form `reversed`)."""
+    return f"{row.column(bridge_of(mapping).marker.name)} IS NULL"
+
+
+def _alter(bridge: Bridge, changes: Iterable[str]) -> str:
+    return f"ALTER TABLE {bridge.base.sql}\n    " + ",\n    ".join(changes)
 
 
 def _definition(column: Column) -> str:
@@ -115,16 +132,23 @@ def _fill(bridge: Bridge) -> str:
 
 
 def _create_indexes(bridge: Bridge) -> str:
-    """Return the statement that gives the bridge the legacy table's indexes over its columns.
+    """Return the statement that gives the carrier the indexes that the other shape has.
 
     The unique ones are what ON CONFLICT needs; the others, what the applications' queries need.
+    Where there are rows already, the copy builds them in the end, while everybody goes on writing.
     """
-    legacy, target = bridge.mapping.legacy, bridge.mapping.target
-    bridged = _texts(item.lens.legacy.name for item in bridge.columns)
+    mapping, shown, base = bridge.mapping, bridge.shown, bridge.base
+    added = _texts(name for name, own in bridge.held if own in bridge.extra_names)
+    arguments = (
+        f"{regclass(shown.schema, shown.name)}, {regclass(base.schema, base.name)},\n"
+        f"    {_texts(bridge.names)}, {_texts(bridge.names.values())}, {added}"
+    )
+    if not bridge.is_reversed:
+        return f"SELECT compat.index_bridge({arguments})"
+    prefix = derive(mapping.name, "__v2_000").removesuffix("000")
     return (
-        f"SELECT compat.index_bridge({regclass(legacy.schema, legacy.name)}, "
-        f"{regclass(target.schema, target.name)},\n    {_texts(bridge.names)}, "
-        f"{_texts(bridge.names.values())}, {bridged})"
+        f"SELECT compat.defer_bridge_indexes({literal(mapping.name)}, {literal(prefix)}, "
+        f"{arguments})"
     )
 
 
@@ -151,14 +175,14 @@ def _triggers(bridge: Bridge) -> Iterator[_Trigger]:
     # A condition is evaluated where the row is: a call of a function costs ten times as much.
     yield _Trigger(f"{_FIRST}_insert", "INSERT", "bridge_insert")
     required = _required(bridge)
-    if required:
+    if required and not bridge.is_reversed:
         nulls = _any(f"{NEW.column(n)} IS NULL AND {OLD.column(n)} IS NOT NULL" for n in required)
         event = f"UPDATE OF {idents(required)}"
         yield _Trigger(f"{_FIRST}_nulls", event, "bridge_nulls", nulls)
     for number, item in _numbered(bridge):
         if item.lens.targets:
-            own = (item.column.name, *item.lens.targets)
-            changed = _any(_stored_change(bridge, name) for name in own)
+            own = (item.column.name, *map(bridge.name_of, item.lens.targets))
+            changed = _if_filled(bridge, _any(_stored_change(bridge, name) for name in own))
             purpose = f"bridge_update_{number}"
             yield _Trigger(
                 f"{_FIRST}_update_{number}", f"UPDATE OF {idents(own)}", purpose, changed
@@ -166,16 +190,36 @@ def _triggers(bridge: Bridge) -> Iterator[_Trigger]:
     for number, item in _numbered(bridge):
         if not _reads_own_targets(item) and item.lens.rule.reads:
             kept = f"NOT ({_stored_change(bridge, item.column.name)})"
-            changed = _any(_stored_change(bridge, name) for name in item.lens.rule.reads)
-            condition = f"{kept} AND ({changed})"
+            reads = map(bridge.name_of, item.lens.rule.reads)
+            changed = _any(_stored_change(bridge, name) for name in reads)
+            condition = _if_filled(bridge, f"{kept} AND ({changed})")
             purpose = f"bridge_read_{number}"
             yield _Trigger(f"{_FIRST}_update_read_{number}", "UPDATE", purpose, condition)
     if _settles(bridge):
         yield _Trigger(f"{_LAST}_insert", "INSERT", "bridge_settle")
         # Also when they have undone what the other shape has followed already.
-        names = (*_inputs(bridge), *(item.column.name for item in bridge.columns))
-        changed = _any(_stored_change(bridge, name) for name in names)
+        names = dict.fromkeys(
+            (
+                *_inputs(bridge),
+                *(name for item in bridge.columns for name in _outputs(item, bridge)),
+            )
+        )
+        changed = _if_filled(bridge, _any(_stored_change(bridge, name) for name in names))
         yield _Trigger(f"{_LAST}_update", "UPDATE", "bridge_settle", changed)
+    if required and bridge.is_reversed:  # the legacy side, too, may have made one
+        nulls = _any(f"{NEW.column(name)} IS NULL" for name in required)
+        condition = f"{NEW.column(bridge.marker.name)} IS NOT NULL AND ({nulls})"
+        yield _Trigger(f"{_LAST}_without_nulls", "INSERT OR UPDATE", "bridge_nulls", condition)
+
+
+def _if_filled(bridge: Bridge, condition: str) -> str:
+    """Return a trigger's condition, in the form `reversed` for rows only that the copy has filled.
+
+    Others it fills from their legacy shape, whatever they have become by then.
+    """
+    if not bridge.is_reversed:
+        return condition
+    return f"{OLD.column(bridge.marker.name)} IS NOT NULL AND ({condition})"
 
 
 def _bodies(bridge: Bridge) -> dict[str, str]:
@@ -187,7 +231,7 @@ def _bodies(bridge: Bridge) -> dict[str, str]:
         if item.lens.targets:
             bodies[f"bridge_update_{number}"] = _function(_carry_over(item, bridge))
         if not _reads_own_targets(item) and item.lens.rule.reads:
-            bodies[f"bridge_read_{number}"] = _function([_read(item)])
+            bodies[f"bridge_read_{number}"] = _function([_read(item, bridge)])
     if _settles(bridge):
         bodies["bridge_settle"] = _settle_body(bridge)
     return bodies
@@ -198,52 +242,134 @@ def _numbered(bridge: Bridge) -> Iterable[tuple[int, Bridged]]:
 
 
 def _settles(bridge: Bridge) -> bool:
-    """True where triggers of the target's own may change what is converted."""
-    return bool(bridge.mapping.target.triggers and _inputs(bridge))
+    """True where triggers between ours may change what is converted: its own, or a lookup's."""
+    is_filled = any(
+        isinstance(item.lens.rule, Lookup) and item.lens.rule.keep is not None
+        for item in bridge.columns
+    )
+    return bool((bridge.base.triggers or is_filled) and _inputs(bridge))
 
 
 def _inputs(bridge: Bridge) -> tuple[str, ...]:
-    """Return the target's own columns that the bridge is read from."""
+    """Return the base's own columns that the bridge follows."""
+    if bridge.is_reversed:
+        return tuple(item.column.name for item in bridge.columns if item.lens.targets)
     return tuple(dict.fromkeys(name for item in bridge.columns for name in item.lens.rule.reads))
 
 
+def _outputs(item: Bridged, bridge: Bridge) -> tuple[str, ...]:
+    """Return the columns of the bridge that one legacy column makes."""
+    if bridge.is_reversed:
+        return tuple(map(bridge.name_of, item.lens.targets))
+    return (item.column.name,)
+
+
 def _required(bridge: Bridge) -> list[str]:
-    """Return the columns of the carrier that only the legacy table wants to be NOT NULL."""
+    """Return the columns of the carrier that only the shown table wants to be NOT NULL."""
+    carrier, shown = bridge.carrier, bridge.shown
     return [
-        bridge.names[lens.legacy.name]
-        for lens in bridge.mapping.lenses
-        if lens.legacy.name in bridge.names
-        and not lens.legacy.nullable
-        and (lens.converts or lens.ends.target(lens.targets[0]).nullable)
+        own
+        for name, own in bridge.held
+        if not _column(shown, name).nullable and _column(carrier, own).nullable
     ]
 
 
 def _insert_body(bridge: Bridge) -> str:
-    mapping, marker = bridge.mapping, NEW.column(bridge.marker.name)
-    required = [own for name, own in bridge.names.items() if not _legacy(mapping, name).nullable]
-    fills = {fill.target: fill.write(bridge.new) for fill in mapping.fills}
-    written = new_row([item.lens for item in bridge.columns], bridge.new, fills)
-    filled = {name: value for name, value in fills.items() if name not in written}
-    given = [f"{NEW.column(name)} := {value};" for name, value in (written | filled).items()]
+    marker = NEW.column(bridge.marker.name)
+    if bridge.is_reversed:
+        return _function(
+            [
+                f"IF {marker} THEN",
+                *_indented(_read(item, bridge) for item in bridge.columns),
+                *(["ELSE"] if bridge.extra else []),
+                *_indented(_given_by_legacy(bridge)),
+                "END IF;",
+                f"{marker} := false;",
+            ]
+        )
+    required = [own for name, own in bridge.held if not _column(bridge.shown, name).nullable]
+    given = [
+        f"{NEW.column(name)} := {value};" for name, value in _new_target(bridge, bridge.new).items()
+    ]
     return _function(
         [
             f"IF {marker} THEN",
             *_indented([f"{marker} := NULL;", *_refuse_nulls(bridge, required)]),
             *_indented(given),
             *(["ELSE"] if bridge.columns else []),
+            *_indented(_draw_keys(bridge.mapping)),
             *_indented(line for item in bridge.columns for line in _given_by_target(item, bridge)),
             "END IF;",
         ]
     )
 
 
+def drawn(mapping: Mapping) -> tuple[Sequence, ...]:
+    """Return the sequences from which the triggers of the bridge draw keys of the target.
+
+    A default would be drawn beside the view's own, and each legacy INSERT would take two numbers.
+    """
+    if mapping.chosen_form != "bridged":
+        return ()
+    return tuple(
+        sequence
+        for sequence in mapping.legacy.sequences
+        if needs_bridge(lens := mapping.lens(sequence.column))
+        and lens.targets
+        and lens.ends.target(lens.targets[0]).default is None
+        and lens.ends.target(lens.targets[0]).identity is None
+    )
+
+
+def _draw_keys(mapping: Mapping) -> Iterator[str]:
+    for sequence in drawn(mapping):
+        key = NEW.column(mapping.lens(sequence.column).targets[0])
+        number = f"nextval({literal(sequence.sql)}::pg_catalog.regclass)"
+        yield f"{key} := coalesce({key}, {number});"
+
+
+def _new_target(bridge: Bridge, legacy: Row) -> dict[str, str]:
+    """Return SQL for what a new row gets beside what the carrier holds already, over a legacy row.
+
+    What a bridge adds has no default of its own, since a NULL would not prevent it.
+    """
+    fills = {fill.target: fill.write(legacy) for fill in bridge.mapping.fills}
+    written = new_row([item.lens for item in bridge.columns], legacy, fills)
+    given = written | {name: value for name, value in fills.items() if name not in written}
+    if not bridge.is_reversed:
+        return given
+    defaults = {
+        column.name: column.default
+        for column in bridge.shown.columns
+        if column.default is not None and bridge.names[column.name] in bridge.extra_names
+    }
+    return defaults | given
+
+
+def _given_by_legacy(bridge: Bridge) -> Iterator[str]:
+    """Yield what an INSERT into the legacy table does: it need not give the bridge, but may."""
+    given = _new_target(bridge, bridge.new)
+    targets = dict.fromkeys(item.lens.targets for item in bridge.columns if item.lens.targets)
+    alone = [(name,) for name in given if not any(name in names for names in targets)]
+    for names in (*targets, *alone):
+        own = [NEW.column(bridge.names[name]) for name in names]
+        yield f"IF pg_catalog.num_nonnulls({', '.join(own)}) = 0 THEN"
+        for column, name in zip(own, names, strict=True):
+            yield f"    {column} := {given[name]};"
+        for item in bridge.columns:
+            if item.lens.targets == names:
+                yield f"ELSIF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN"
+                yield f"    {_contradict(item, bridge)}"
+        yield "END IF;"
+
+
 def _given_by_target(item: Bridged, bridge: Bridge) -> list[str]:
     """Return what an INSERT into the target itself does: it need not give the bridge, but may."""
     column = NEW.column(item.column.name)
-    lines = [f"IF {column} IS NULL THEN", f"    {_read(item)}"]
+    lines = [f"IF {column} IS NULL THEN", f"    {_read(item, bridge)}"]
     if item.lens.targets:
         lines += [
-            f"ELSIF NOT ({_corresponds(item, bridge.new, NEW)}) THEN",
+            f"ELSIF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
             *_indented([_contradict(item, bridge)]),
         ]
     return [*lines, "END IF;"]
@@ -251,35 +377,46 @@ def _given_by_target(item: Bridged, bridge: Bridge) -> list[str]:
 
 def _carry_over(item: Bridged, bridge: Bridge) -> list[str]:
     """Return what an UPDATE does for one column: the side that it changed gives the other."""
-    written = item.lens.write(bridge.new, current=NEW)
+    written = item.lens.write(bridge.new, current=bridge.new_target)
     by_target = _any(_changed(item, bridge))
     lines = [
         f"IF {item.lens.changed(bridge.new, bridge.old)} THEN",
         f"    IF NOT ({by_target}) THEN",
-        *_indented((f"{NEW.column(name)} := {value};" for name, value in written.items()), 8),
-        f"    ELSIF NOT ({_corresponds(item, bridge.new, NEW)}) THEN",
+        *_indented(_assigned(written, bridge), 8),
+        f"    ELSIF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
         *_indented([_contradict(item, bridge)], 8),
         "    END IF;",
     ]
     if _reads_own_targets(item):
-        lines += [f"ELSIF {by_target} THEN", f"    {_read(item)}"]
+        lines += [f"ELSIF {by_target} THEN", f"    {_read(item, bridge)}"]
     return [*lines, "END IF;"]
 
 
-def _read(item: Bridged) -> str:
-    return f"{NEW.column(item.column.name)} := {item.lens.read(NEW)};"
+def _assigned(written: dict[str, str], bridge: Bridge) -> Iterator[str]:
+    for name, value in written.items():
+        yield f"{NEW.column(bridge.name_of(name))} := {value};"
+
+
+def _read(item: Bridged, bridge: Bridge) -> str:
+    return f"{NEW.column(item.column.name)} := {item.lens.read(bridge.new_target)};"
 
 
 def _settle_body(bridge: Bridge) -> str:
-    """Return what is done after the target's own triggers, whose word is the last."""
+    """Return what is done after the carrier's own triggers, whose word is the last."""
     lines = []
     for item in bridge.columns:
-        if item.lens.rule.reads:
-            lines += [
-                f"IF NOT ({_corresponds(item, bridge.new, NEW)}) THEN",
-                f"    {_read(item)}",
-                "END IF;",
-            ]
+        if bridge.is_reversed and item.lens.targets:
+            written = item.lens.write(bridge.new, current=bridge.new_target)
+            follow = list(_assigned(written, bridge))
+        elif not bridge.is_reversed and item.lens.rule.reads:
+            follow = [_read(item, bridge)]
+        else:
+            continue
+        lines += [
+            f"IF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
+            *_indented(follow),
+            "END IF;",
+        ]
     return _function(lines)
 
 
@@ -309,7 +446,8 @@ def _corresponds(item: Bridged, legacy: Row, target: Row) -> str:
 
 def _changed(item: Bridged, bridge: Bridge) -> list[str]:
     if item.lens.rule.shares:  # what others put into the same document is no change of this part
-        return [_not_alike(item.column, item.lens.read(NEW), item.lens.read(OLD))]
+        before, after = item.lens.read(bridge.old_target), item.lens.read(bridge.new_target)
+        return [_not_alike(item.column, after, before)]
     return [_differs(bridge, name) for name in item.lens.targets]
 
 
@@ -318,15 +456,13 @@ def _any(conditions: Iterable[str]) -> str:
 
 
 def _differs(bridge: Bridge, name: str) -> str:
-    column = bridge.mapping.target.column(name)
-    assert column is not None, name
-    return _not_alike(column, NEW.column(name), OLD.column(name))
+    column = _column(bridge.mapping.target, name)
+    return _not_alike(column, bridge.new_target.column(name), bridge.old_target.column(name))
 
 
 def _stored_change(bridge: Bridge, name: str) -> str:
     """Return the condition that an UPDATE changes a column of the carrier, for a trigger."""
-    column = bridge.carrier.column(name)
-    assert column is not None, name
+    column = _column(bridge.carrier, name)
     return sqltypes.differs_stored(
         NEW.column(name), OLD.column(name), column.type, column.collation
     )
@@ -336,17 +472,17 @@ def _not_alike(column: Column, left: str, right: str) -> str:
     return sqltypes.differs(left, right, column.type, column.collation)
 
 
-def _legacy(mapping: Mapping, name: str) -> Column:
-    column = mapping.legacy.column(name)
+def _column(table: Table, name: str) -> Column:
+    column = table.column(name)
     assert column is not None, name
     return column
 
 
 def _contradict(item: Bridged, bridge: Bridge) -> str:
-    target, main = bridge.mapping.target, item.lens.targets[0]
+    main = bridge.name_of(item.lens.targets[0])
     arguments = [
-        literal(target.schema),
-        literal(target.name),
+        literal(bridge.base.schema),
+        literal(bridge.base.name),
         literal(item.column.name),
         f"{NEW.column(item.column.name)}::text",
         literal(main),
@@ -356,13 +492,13 @@ def _contradict(item: Bridged, bridge: Bridge) -> str:
 
 
 def _refuse_nulls(bridge: Bridge, columns: list[str]) -> list[str]:
-    """Return the check of columns that the legacy table wants to be NOT NULL, in its words."""
+    """Return the check of columns that the shown table wants to be NOT NULL, in its words."""
     if not columns:
         return []
     values = ", ".join(map(NEW.column, columns))
-    legacy = {own: name for name, own in bridge.names.items()}
-    which = " ".join(f"WHEN {NEW.column(n)} IS NULL THEN {literal(legacy[n])}" for n in columns)
-    table = bridge.mapping.legacy
+    shown = {own: name for name, own in bridge.held}
+    which = " ".join(f"WHEN {NEW.column(n)} IS NULL THEN {literal(shown[n])}" for n in columns)
+    table = bridge.shown
     arguments = f"{literal(table.schema)}, {literal(table.name)}, CASE {which} END"
     return [
         f"IF pg_catalog.num_nulls({values}) > 0 THEN",
@@ -388,16 +524,17 @@ def inner_name(mapping: Mapping) -> str:
 
 
 def inner_select(mapping: Mapping) -> str:
-    """Return the query of that view: the legacy columns, and the marker."""
-    marker = bridge_of(mapping).marker.name
+    """Return the query of that view: the columns of what it stands for, and the marker."""
+    bridge = bridge_of(mapping)
+    marker = bridge.marker.name
     reads = {**in_transition(mapping).reads(TARGET), marker: TARGET.column(marker)}
     columns = ",\n    ".join(f"{sql} AS {ident(name)}" for name, sql in reads.items())
-    return f"SELECT\n    {columns}\nFROM {mapping.target.sql} AS {TARGET.name}"
+    return f"SELECT\n    {columns}\nFROM {bridge.base.sql} AS {TARGET.name}"
 
 
 def select(mapping: Mapping) -> str:
     """Return the query of the compatibility view, which passes the other one's columns on."""
-    columns = ",\n    ".join(f"b.{ident(name)}" for name in mapping.legacy.column_names)
+    columns = ",\n    ".join(f"b.{ident(name)}" for name in bridge_of(mapping).shown.column_names)
     return f"SELECT\n    {columns}\nFROM {_inner(mapping)} AS b"
 
 
@@ -416,18 +553,23 @@ def create_inner(mapping: Mapping) -> list[str]:
 
 
 def defaults(mapping: Mapping) -> dict[str, str]:
-    """Return the defaults of the compatibility view's columns as SQL: those of the legacy table.
+    """Return the defaults of the view's columns as SQL: those of what it stands for.
 
-    A column without one must not be given that of the target, which a plain NULL would not prevent.
+    A column without one must not be given that of the carrier, which a plain NULL would not
+    prevent. But v2 draws its keys from the sequence of the legacy table, where that keeps them.
     """
     bridge = bridge_of(mapping)
+    drawn = {sequence.column for sequence in mapping.legacy.sequences if bridge.is_reversed}
     found = {}
-    for column in mapping.legacy.columns:
-        held = mapping.target.column(bridge.names.get(column.name, ""))
-        if column.name not in bridge.names:
+    for column in bridge.shown.columns:
+        own = bridge.names.get(column.name)
+        if own is None:
             continue  # only read
+        held = bridge.base.column(own)
         if column.default is not None:
             found[column.name] = column.default
+        elif held is not None and own in drawn and held.default is not None:
+            found[column.name] = held.default
         elif held is not None and (held.default is not None or held.identity is not None):
             found[column.name] = f"CASE WHEN false THEN NULL::{column.type} END"
     return found

@@ -11,6 +11,7 @@ import re
 from itertools import count
 
 from compat.bridge import in_transition
+from compat.compile import bridge
 from compat.compile.functions import TARGET, columns_and_values, same_target_row
 from compat.compile.shaped import choices
 from compat.compile.shaped import copy as shaped
@@ -62,7 +63,7 @@ def batch(mapping: Mapping, where: str | None = None) -> str:
         conditions.append(LEGACY.evaluate(where))
     conditions.append(_still_there(mapping))
     keys = ", ".join(key_columns(mapping))
-    tail = f"ORDER BY {keys} LIMIT {_parameter('size')} FOR SHARE OF l SKIP LOCKED"
+    tail = f"ORDER BY {keys} LIMIT {_parameter('size')} {_locked(mapping)} SKIP LOCKED"
     return _insert(mapping, " AND ".join(conditions), tail, source=_found(mapping))
 
 
@@ -79,7 +80,7 @@ def sweep(mapping: Mapping) -> str:
 
     Waits for writers of these few rows. Parameter: `size`. One row, as a batch gives it.
     """
-    return _insert(mapping, _absent(mapping), f"LIMIT {_parameter('size')} FOR SHARE OF l")
+    return _insert(mapping, _absent(mapping), f"LIMIT {_parameter('size')} {_locked(mapping)}")
 
 
 def retry(mapping: Mapping) -> str:
@@ -87,7 +88,7 @@ def retry(mapping: Mapping) -> str:
 
     Parameter: `key` (text[]). One row, as a batch gives it.
     """
-    return _insert(mapping, _has_key(mapping), "FOR SHARE OF l")
+    return _insert(mapping, _has_key(mapping), _locked(mapping))
 
 
 def next_key(mapping: Mapping, where: str | None = None) -> str:
@@ -101,7 +102,7 @@ def next_key(mapping: Mapping, where: str | None = None) -> str:
     return _for_driver(
         f"SELECT {_key_text(mapping)} FROM {_found(mapping)}\n"
         f"WHERE {' AND '.join([*conditions, _still_there(mapping)])}\n"
-        f"ORDER BY {', '.join(key_columns(mapping))} LIMIT 1 FOR SHARE OF l SKIP LOCKED"
+        f"ORDER BY {', '.join(key_columns(mapping))} LIMIT 1 {_locked(mapping)} SKIP LOCKED"
     )
 
 
@@ -112,7 +113,7 @@ def next_missing(mapping: Mapping) -> str:
     """
     return (
         f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l\n"
-        f"WHERE {_absent(mapping)} LIMIT 1 FOR SHARE OF l"
+        f"WHERE {_absent(mapping)} LIMIT 1 {_locked(mapping)}"
     )
 
 
@@ -259,6 +260,8 @@ def key_columns(mapping: Mapping) -> list[str]:
 
 def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = None) -> str:
     source = source or f"{mapping.legacy.sql} AS l"
+    if mapping.chosen_form == "reversed":
+        return _fill(mapping, condition, tail, source)
     if mapping.choices and mapping.tag is None:
         return _copy_choices(mapping, condition, tail, source)
     if mapping.copies_through_view:
@@ -266,7 +269,6 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
     if mapping.parts:
         return _copy_parts(mapping, condition, tail, source)
     columns, values = columns_and_values(in_transition(mapping).writes(LEGACY))
-    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
         "WITH seen AS MATERIALIZED (\n"
         f"    SELECT l.* FROM {source}\n"
@@ -277,8 +279,21 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
         f"    SELECT {values} FROM seen AS l\n"
         f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING 1\n"
         ")\n"
-        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
-        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+        f"{_counted(mapping)}"
+    )
+
+
+def _fill(mapping: Mapping, condition: str, tail: str, source: str) -> str:
+    """Return the statement that gives rows the columns of v2 that they have not yet."""
+    written = bridge.assignments(mapping, LEGACY)
+    assigned = ",\n        ".join(f"{ident(name)} = {value}" for name, value in written.items())
+    keys = [lens.legacy.name for lens in mapping.key]
+    same = " AND ".join(f"{TARGET.column(name)} = {LEGACY.column(name)}" for name in keys)
+    return _for_driver(
+        f"WITH {_seen(source, condition, tail)}, copied AS (\n"
+        f"    UPDATE {mapping.legacy.sql} AS t SET\n        {assigned}\n    FROM seen AS l\n"
+        f"    WHERE {same} AND {bridge.lacks_shape(mapping, TARGET)} RETURNING 1\n)\n"
+        f"{_counted(mapping)}"
     )
 
 
@@ -288,7 +303,6 @@ def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str
     A target row that the sync has brought since the snapshot is a conflict, and gets no halves
     here. A row whose parent has gone meanwhile is passed by: the sweep brings it.
     """
-    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     steps = [_seen(source, condition, tail)]
     written, joins, conditions = mapping.writes(LEGACY), "", []
     for place in parents(mapping):
@@ -317,11 +331,7 @@ def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str
             f"    SELECT {values}\n    FROM copied AS t JOIN seen AS l "
             f"ON {same_target_row(mapping, LEGACY)}{given}\n)"
         )
-    return _for_driver(
-        f"WITH {', '.join(steps)}\n"
-        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
-        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
-    )
+    return _for_driver(f"WITH {', '.join(steps)}\n{_counted(mapping)}")
 
 
 def _copy_choices(mapping: Mapping, condition: str, tail: str, source: str) -> str:
@@ -357,6 +367,15 @@ def _copy_choices(mapping: Mapping, condition: str, tail: str, source: str) -> s
     return _for_driver(
         f"WITH {', '.join(steps)}\n"
         f"SELECT (SELECT count(*) FROM seen), {total},\n"
+        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+    )
+
+
+def _counted(mapping: Mapping) -> str:
+    """Return the query for the rows seen and copied, and the last key seen."""
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    return (
+        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
         f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
     )
 
@@ -417,10 +436,19 @@ def _found_names(mapping: Mapping) -> list[str]:
     return [name for name, _ in zip(free, mapping.key, strict=False)]
 
 
+def _locked(mapping: Mapping) -> str:
+    """Return by what lock the rows of a batch are kept from changing."""
+    return f"FOR {'NO KEY UPDATE' if mapping.chosen_form == 'reversed' else 'SHARE'} OF l"
+
+
 def _absent(mapping: Mapping) -> str:
+    if mapping.chosen_form == "reversed":
+        absent = bridge.lacks_shape(mapping, LEGACY)
+    else:
+        found = f"FROM {target_rows(mapping)} WHERE {same_target_row(mapping, LEGACY)}"
+        absent = f"NOT EXISTS (SELECT {found})"
     return (
-        f"NOT EXISTS (SELECT FROM {target_rows(mapping)} "
-        f"WHERE {same_target_row(mapping, LEGACY)})\n"
+        f"{absent}\n"
         "    AND NOT EXISTS (SELECT FROM compat.reject AS r "
         f"WHERE r.mapping = {literal(mapping.name)} AND r.key = {_key_text(mapping)})"
     )

@@ -6,14 +6,18 @@ Where the legacy number of a parent changes, another carries that to its childre
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from compat.compile.functions import drop_function, trigger_function
 from compat.mapping import Mapping
 from compat.names import derive, ident, literal, regclass
 from compat.rules import NEW, OLD, Lookup, Row
-from compat.rules.lookup import foreign_key, orphan
+from compat.rules.lookup import foreign_key, orphan, referenced
 from compat.tables import Table
+
+_MAY_FOLLOW = re.compile(r" ON UPDATE (CASCADE|SET )| DEFERRABLE")
+"""What lets children follow a parent's new number, in the definition of their foreign key."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def create(mapping: Mapping) -> list[str]:
     """Return the statements that create the triggers, and their functions."""
     statements = []
     for kept in _kept(mapping):
-        for purpose, body in ((kept.fills, _fill(kept)), (kept.follows, _follow(kept))):
+        for purpose, body in ((kept.fills, _fill(kept)), (kept.follows, _follow(mapping, kept))):
             statements += trigger_function(mapping, purpose, body, mapping.legacy)
         key, number = ident(kept.rule.target), ident(kept.keep)
         legacy = ident(kept.rule.parent.legacy)
@@ -134,10 +138,41 @@ def _fill(kept: _Kept) -> str:
 END"""
 
 
-def _follow(kept: _Kept) -> str:
-    rule, parent = kept.rule, kept.rule.parent
-    return f"""BEGIN
+def _follow(mapping: Mapping, kept: _Kept) -> str:
+    parent = kept.rule.parent
+    return f"""BEGIN{_refuse_new_number(mapping, kept)}
     UPDATE {kept.table.sql} AS t SET {ident(kept.keep)} = {NEW.column(parent.legacy)}
-    WHERE t.{ident(rule.target)} = {OLD.column(parent.key)};
+    WHERE {_is_child(kept)};
     RETURN NULL;
 END"""
+
+
+def _refuse_new_number(mapping: Mapping, kept: _Kept) -> str:
+    """Return what raises, after the cutover, where the legacy key lets no number change.
+
+    The key itself, now of the retired table, is looked at when the children have followed.
+    """
+    known = foreign_key(mapping.legacy, kept.rule.legacy)
+    if known is None or _MAY_FOLLOW.search(known.definition):
+        return ""
+    parent, columns = referenced(known)
+    name = mapping.legacy.name
+    message = (
+        f'update or delete on table "{parent}" violates foreign key constraint "{known.name}" '
+        f'on table "{name}"'
+    )
+    before, after = f"Key ({columns})=(", f') is still referenced from table "{name}".'
+    return f"""
+    IF pg_catalog.to_regclass({literal(mapping.retired)}) IS NOT NULL
+    AND EXISTS (SELECT FROM {kept.table.sql} AS t WHERE {_is_child(kept)}) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'foreign_key_violation',
+            MESSAGE = {literal(message)},
+            DETAIL = {literal(before)} || {OLD.column(kept.rule.parent.legacy)} || {literal(after)},
+            SCHEMA = {literal(mapping.legacy.schema)}, TABLE = {literal(name)},
+            CONSTRAINT = {literal(known.name)};
+    END IF;"""
+
+
+def _is_child(kept: _Kept) -> str:
+    return f"t.{ident(kept.rule.target)} = {OLD.column(kept.rule.parent.key)}"

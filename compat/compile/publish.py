@@ -5,7 +5,7 @@ As InVerDa's further schema versions (Herrmann et al., 2017): nothing is copied,
 
 from __future__ import annotations
 
-from compat.compile import swap, view
+from compat.compile import phases, view
 from compat.mapping import Mapping
 from compat.names import literal, regclass
 
@@ -16,21 +16,21 @@ def publish(mapping: Mapping) -> list[str]:
     made = view.create_view(mapping, legacy.name)
     at = next(n for n, statement in enumerate(made) if statement.startswith("CREATE VIEW "))
     return [
-        swap.store(mapping, "published"),
+        phases.store(mapping, "published"),
         *made[: at + 1],
         # Before its functions are made, which run as its owner.
         f"SELECT compat.give_view({regclass(legacy.schema, legacy.name)}, "
         f"{regclass(target.schema, target.name)})",
         *made[at + 1 :],
-        swap.event(mapping, "publish"),
+        phases.event(mapping, "publish"),
     ]
 
 
 def unpublish(mapping: Mapping) -> list[str]:
     """Return the statements that undo `publish`; the rows stay where they are."""
     return [
-        swap.require_phase(mapping, "published"),
+        phases.require_phase(mapping, "published"),
         *view.drop_view(mapping, mapping.legacy.name),
         f"DELETE FROM compat.mapping WHERE name = {literal(mapping.name)}",
-        swap.event(mapping, "unpublish"),
+        phases.event(mapping, "unpublish"),
     ]

@@ -22,6 +22,10 @@ Phase = Literal["expanded", "copying", "copied", "cutover"]
 def replace(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
     """Return the statements that make everything that one mapping compiled to as another says."""
     _, name = view_name(after, phase)
+    if after.chosen_form == "reversed":
+        waiting = after.aside_name if phase == "cutover" else after.target.name
+        target = dataclasses.replace(after.target, name=waiting)
+        return replace_view(before, after, name, target)
     model = after.retired_name if phase == "cutover" else after.legacy.name
     return [
         *replace_view(before, after, name, dataclasses.replace(after.legacy, name=model)),
@@ -33,8 +37,8 @@ def replace(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
 
 def view_name(mapping: Mapping, phase: Phase) -> tuple[str, str]:
     """Return schema and name of the view in a phase."""
-    name = mapping.legacy.name if phase == "cutover" else mapping.standby_name
-    return mapping.legacy.schema, name
+    name = mapping.view_of.name if phase == "cutover" else mapping.standby_name
+    return mapping.view_of.schema, name
 
 
 def _attach(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
@@ -51,10 +55,10 @@ def _attach(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
 def replace_view(before: Mapping, after: Mapping, name: str, model: Table) -> list[str]:
     """Return the statements for the view, its defaults, its triggers and their functions.
 
-    :param name: the name of the view in the legacy table's schema
+    :param name: the name of the view, in the schema of what it stands for
     :param model: the table whose looks it gets where somebody has dropped it
     """
-    schema = after.legacy.schema
+    schema = after.view_of.schema
     shown = qualified(schema, name)
     old = view.create_view(before, name)
     made = view.create_view(after, name)
@@ -71,7 +75,7 @@ def replace_view(before: Mapping, after: Mapping, name: str, model: Table) -> li
         *drop_functions,
         *[
             f"ALTER VIEW {shown} ALTER COLUMN {ident(column)} DROP DEFAULT"
-            for column in after.legacy.column_names
+            for column in after.view_of.column_names
         ],
         *belongings,
     ]

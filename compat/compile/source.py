@@ -1,4 +1,4 @@
-"""Where the rows of a view come from: the FROM item over the tables that a legacy row is spread over.
+"""Where the rows of a view come from: the FROM item over the tables that hold a legacy row.
 
 The target has the alias `t`, its parts `p1`, `p2` and so on.
 """

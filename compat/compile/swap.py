@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compat import sqltypes
-from compat.compile import bridge, lookups, policies, retired, sync, versions, view
+from compat.compile import bridge, lookups, policies, retired, reversal, sync, versions, view
 from compat.compile.functions import TARGET
+from compat.compile.phases import (
+    event,
+    register,
+    require_copied,
+    require_phase,
+    set_phase,
+    unregister,
+)
 from compat.compile.shaped import copy as shaped
+from compat.compile.shaped import numbers
 from compat.compile.source import source
 from compat.compile.versions import Older
 from compat.mapping import Mapping
@@ -21,33 +30,10 @@ from compat.shapes import Parent
 from compat.tables import Sequence, Table
 
 
-def register(mapping: Mapping) -> list[str]:
-    """Return the statements that store the mapping, in phase `expanded`."""
-    return [store(mapping, "expanded"), event(mapping, "expand")]
-
-
-def store(mapping: Mapping, phase: str) -> str:
-    """Return the statement that stores a mapping which the database does not know."""
-    values = (mapping.name, mapping.to_json(), mapping.fingerprint, phase)
-    return (
-        "INSERT INTO compat.mapping (name, document, fingerprint, phase)\n"
-        f"VALUES ({', '.join(map(literal, values))})"
-    )
-
-
-def unregister(mapping: Mapping) -> list[str]:
-    """Return the statements that forget the mapping, its rejects, and give back its indexes."""
-    name = literal(mapping.name)
-    return [
-        f"SELECT compat.build_deferred_indexes({name})",
-        f"DELETE FROM compat.reject WHERE mapping = {name}",
-        f"DELETE FROM compat.mapping WHERE name = {name}",
-        event(mapping, "unexpand"),
-    ]
-
-
 def create_sync(mapping: Mapping) -> list[str]:
     """Return the statements that register the mapping and start the sync legacy → target."""
+    if mapping.chosen_form == "reversed":
+        return reversal.create_sync(mapping)
     return [
         f"LOCK TABLE {mapping.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
         *map(_require_empty(mapping), _filled(mapping)),
@@ -62,6 +48,8 @@ def create_sync(mapping: Mapping) -> list[str]:
 
 def drop_sync(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create_sync`."""
+    if mapping.chosen_form == "reversed":
+        return reversal.drop_sync(mapping)
     return [
         require_phase(mapping, "expanded", "copying", "copied"),
         *([] if mapping.syncs_through_view else sync.drop_forward(mapping)),
@@ -73,6 +61,8 @@ def drop_sync(mapping: Mapping) -> list[str]:
 
 def create_compat_view(mapping: Mapping) -> list[str]:
     """Return the statements that make the view under its standby name, and the reverse function."""
+    if mapping.chosen_form == "reversed":
+        return reversal.create_compat_view(mapping)
     return [
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
@@ -85,6 +75,8 @@ def create_compat_view(mapping: Mapping) -> list[str]:
 
 def drop_compat_view(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create_compat_view`."""
+    if mapping.chosen_form == "reversed":
+        return reversal.drop_compat_view(mapping)
     return [
         *([shaped.drop(mapping)] if mapping.copies_through_view else []),
         *(sync.drop_forward(mapping) if mapping.syncs_through_view else []),
@@ -103,9 +95,11 @@ def cutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
     session whose plan is from before a rollback takes view, then target, until it finds its plan
     outdated.
     """
+    if mapping.chosen_form == "reversed":
+        return reversal.cutover(mapping)
     legacy = mapping.legacy
     return [
-        _require_copied(mapping),
+        require_copied(mapping),
         *_require_alike(mapping),
         *_own(mapping),
         f"SELECT compat.lock_dependents({_regclass(legacy)})",
@@ -133,7 +127,7 @@ def cutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         f"SELECT compat.add_foreign_key_twins({literal(mapping.name)}, "
         f"{_regclass(_retired(mapping))}, {_column_arrays(mapping)[0]}, "
         f"{_regclass(mapping.target)}, {_column_arrays(mapping)[1]})",
-        _set_phase(mapping, "cutover"),
+        set_phase(mapping, "cutover"),
         event(mapping, "cutover"),
     ]
 
@@ -143,6 +137,8 @@ def uncutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
 
     :param older: the versions whose views go back to reading it
     """
+    if mapping.chosen_form == "reversed":
+        return reversal.uncutover(mapping)
     legacy = mapping.legacy
     return [
         require_phase(mapping, "cutover"),
@@ -169,13 +165,15 @@ def uncutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         *_own_sequences_of(older, use=False),
         *versions.take_from_beneath(mapping, older),
         *sync.attach_forward(mapping),
-        _set_phase(mapping, "copied"),
+        set_phase(mapping, "copied"),
         event(mapping, "rollback"),
     ]
 
 
 def contract(mapping: Mapping) -> list[str]:
     """Return the statements that remove the view, the retired table and all that served them."""
+    if mapping.chosen_form == "reversed":
+        return reversal.contract(mapping)
     legacy = mapping.legacy
     return [
         require_phase(mapping, "cutover"),
@@ -196,14 +194,17 @@ def contract(mapping: Mapping) -> list[str]:
         f"DROP FUNCTION {mapping.function('sync')}()",
         *([shaped.drop(mapping)] if mapping.copies_through_view else []),
         *bridge.drop(mapping),
+        *[line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=True)],
         f"DROP TABLE {mapping.retired}",
-        _set_phase(mapping, "contracted"),
+        set_phase(mapping, "contracted"),
         event(mapping, "contract"),
     ]
 
 
 def uncontract(mapping: Mapping) -> list[str]:
     """Return the statements that bring view and retired table back, filled from the target."""
+    if mapping.chosen_form == "reversed":
+        return reversal.uncontract(mapping)
     legacy, name = mapping.legacy, literal(mapping.name)
     readable = [lens for lens in mapping.lenses if lens.legacy.generated is None]
     columns = idents([lens.legacy.name for lens in readable])
@@ -229,6 +230,7 @@ def uncontract(mapping: Mapping) -> list[str]:
         ],
         *policies.enable(mapping),
         f"SELECT compat.wear({_regclass(legacy)}, {looks})",
+        *[line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=False)],
         *bridge.create(mapping, filled=True),
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
@@ -244,7 +246,7 @@ def uncontract(mapping: Mapping) -> list[str]:
         retired.guard(mapping),
         f"SELECT compat.reattach_foreign_keys({name}, {_regclass(_retired(mapping))}, "
         f"{legacy_columns}, {_regclass(mapping.target)}, {target_columns})",
-        _set_phase(mapping, "cutover"),
+        set_phase(mapping, "cutover"),
         event(mapping, "uncontract"),
     ]
 
@@ -314,19 +316,28 @@ def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
         )
         target = lens.ends.target(lens.targets[0]) if lens.targets else None
         if (
-            lens.part is not None
+            mapping.tag is not None
+            or lens.part is not None
             or target is None
             or target.default is not None
             or target.identity is not None
+            or sequence in bridge.drawn(mapping)
         ):
             continue
-        change = (
-            f"SET DEFAULT nextval({literal(sequence.sql)}::regclass)" if use else "DROP DEFAULT"
-        )
-        statements.append(
-            f"ALTER TABLE {mapping.target.sql} ALTER COLUMN {ident(target.name)} {change}"
-        )
+        statements += _draw(mapping, sequence, use)
+    if mapping.tag is not None:
+        statements += numbers.draw(mapping) if use else numbers.cease(mapping)
     return statements
+
+
+def _draw(mapping: Mapping, sequence: Sequence, use: bool) -> list[str]:
+    """Return the statements by which the target draws its new keys from a sequence, or ceases."""
+    column = ident(mapping.lens(sequence.column).targets[0])
+    change = f"SET DEFAULT nextval({literal(sequence.sql)}::regclass)" if use else "DROP DEFAULT"
+    return [
+        f"ALTER TABLE {table.sql} ALTER COLUMN {column} {change}"
+        for table in (mapping.target, *(choice.table for choice in mapping.choices))
+    ]
 
 
 def _own_sequences_of(older: tuple[Older, ...], use: bool) -> list[str]:
@@ -453,36 +464,3 @@ def _follow_name(mapping: Mapping) -> str:
 
 def _lock_referencing(table: Table, mode: str) -> str:
     return f"SELECT compat.lock_referencing({_regclass(table)}, {literal(mode)})"
-
-
-def require_phase(mapping: Mapping, *phases: str) -> str:
-    """Return the statement that locks the migration's state, and raises in all other phases."""
-    return (
-        f"SELECT compat.require_phase({literal(mapping.name)}, {', '.join(map(literal, phases))})"
-    )
-
-
-def _require_copied(mapping: Mapping) -> str:
-    """Return the check that all rows are in the target; an empty legacy table needs no copy."""
-    name = literal(mapping.name)
-    return (
-        f"SELECT CASE WHEN EXISTS (SELECT FROM {mapping.legacy.sql}) "
-        f"THEN compat.require_phase({name}, 'copied') "
-        f"ELSE compat.require_phase({name}, 'expanded', 'copying', 'copied') END"
-    )
-
-
-def _set_phase(mapping: Mapping, phase: str) -> str:
-    return (
-        f"UPDATE compat.mapping SET phase = {literal(phase)}, changed_at = clock_timestamp() "
-        f"WHERE name = {literal(mapping.name)}"
-    )
-
-
-def event(mapping: Mapping, step: str) -> str:
-    """Return the statement that writes a step into the log of the database."""
-    return (
-        "INSERT INTO compat.event (mapping, step, detail) VALUES "
-        f"({literal(mapping.name)}, {literal(step)}, "
-        f"jsonb_build_object('fingerprint', {literal(mapping.fingerprint)}))"
-    )

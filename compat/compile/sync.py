@@ -23,7 +23,7 @@ from compat.compile.shaped import sync as shaped
 from compat.compile.source import parents, tagged
 from compat.mapping import Mapping
 from compat.names import derive, dollar_quote, ident, idents, literal, regclass
-from compat.rules import NEW, OLD, Constant, Lens, Row
+from compat.rules import NEW, OLD, Chain, Constant, Lens, Row
 from compat.tables import Table
 
 # Triggers of one event fire in the order of their names. Ours must be the first: what a later
@@ -274,7 +274,8 @@ def _reverse_body(mapping: Mapping) -> str:
 
 def _follows(lens: Lens) -> bool:
     """True unless the target knows nothing of the column: then the retired value stays."""
-    return not isinstance(lens.rule, Constant)
+    rule = lens.rule
+    return not (isinstance(rule, Constant) or (isinstance(rule, Chain) and rule.is_constant))
 
 
 def _reverse_assignment(lens: Lens) -> str:

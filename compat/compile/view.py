@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as Mapping_
 from typing import Final
 
+from compat.bridge import is_bridge
 from compat.compile import bodies, bridge, errors, policies
 from compat.compile.functions import TARGET, drop_function, trigger_function
 from compat.compile.shaped import choices, parts
@@ -36,8 +37,8 @@ OPERATIONS = tuple(bodies.BODIES)
 
 
 def select(mapping: Mapping) -> str:
-    """Return the query of the view: every legacy column, in order, from the target."""
-    if mapping.chosen_form == "bridged":
+    """Return the query of the view: every column of what it stands for, in order."""
+    if is_bridge(mapping):
         return bridge.select(mapping)
     columns = ",\n    ".join(
         f"{sql} AS {ident(name)}" for name, sql in mapping.reads(TARGET).items()
@@ -48,9 +49,10 @@ def select(mapping: Mapping) -> str:
 def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
     """Return the statements that create the view and what belongs to it.
 
-    :param name: the name of the view in the legacy table's schema; the standby name by default
+    :param name: the name of the view, in the schema of what it stands for; the standby name by
+        default
     """
-    view = qualified(mapping.legacy.schema, name or mapping.standby_name)
+    view = qualified(mapping.view_of.schema, name or mapping.standby_name)
     statements = [
         *policies.before_view(mapping),
         f"CREATE VIEW {view}{policies.options(mapping)} AS\n{select(mapping)}",
@@ -86,7 +88,7 @@ def wear_looks_of(view_schema: str, view_name: str, source: Table) -> str:
 
 def drop_view(mapping: Mapping, name: str | None = None) -> list[str]:
     """Return the statements that drop the view and its trigger functions."""
-    view = qualified(mapping.legacy.schema, name or mapping.standby_name)
+    view = qualified(mapping.view_of.schema, name or mapping.standby_name)
     statements = [f"DROP VIEW {view}"]
     if mapping.chosen_form == "instead_of":
         statements += [drop_function(mapping, operation) for operation in OPERATIONS]
@@ -97,7 +99,7 @@ def drop_view(mapping: Mapping, name: str | None = None) -> list[str]:
 
 def defaults(mapping: Mapping) -> dict[str, str]:
     """Return the defaults of the view's columns as SQL."""
-    if mapping.chosen_form == "bridged":
+    if is_bridge(mapping):
         return bridge.defaults(mapping)
     found = {}
     for lens in mapping.lenses:

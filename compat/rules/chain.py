@@ -36,7 +36,7 @@ class Computed(Row):
 
     name: str = ""
     names: tuple[str, ...] = ()
-    expression: Callable[[str], str] = field(default=lambda name: ident(name))
+    expression: Callable[[str], str] = field(default=ident)
 
     def column(self, name: str) -> str:
         """Return SQL for one column of this row."""
@@ -104,7 +104,7 @@ class Chain(Rule):
     @property
     def is_constant(self) -> bool:
         """True when the target knows nothing of the column."""
-        return bool(self.first.reads) and not self.reads
+        return bool(self.first.reads) and not any(rule.reads for rule in self._read_through)
 
     def read(self, target: Row, ends: Ends) -> str:
         return self._lens(self.first, ends).read(self._stored(target, ends))
@@ -148,6 +148,12 @@ class Chain(Rule):
         # In this order: what the first rule refuses cannot be handed on to the second.
         branches = " ".join(f"WHEN {predicate} THEN true" for predicate in predicates)
         return f"CASE {branches} ELSE false END" if predicates else None
+
+    def indexable(self, ends: Ends) -> bool:
+        through = [self._second(name, ends) for name in self.first.reads]
+        lenses = [self._lens(self.first, ends), *through]
+        has_sql = self.first.rule == "expression"  # which becomes a sub-select
+        return not has_sql and all(lens.rule.indexable(lens.ends) for lens in lenses)
 
     def absorbs_null(self) -> bool:
         return self.first.absorbs_null() or any(

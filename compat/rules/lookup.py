@@ -13,7 +13,7 @@ from compat.rules.core import Ends, Row, Rule, wrong_type
 from compat.tables import STRICT, Constraint, Table
 
 _PARENT = Row("parent")
-_REFERENCED = re.compile(r"^FOREIGN KEY \(.*?\) REFERENCES (?P<table>.+?)\(")
+_REFERENCED = re.compile(r"^FOREIGN KEY \(.*?\) REFERENCES (?P<table>.+?)\((?P<columns>.*?)\)")
 _LAST_NAME = re.compile(r'(?P<quoted>"(?:[^"]|"")+")$|(?P<plain>[^.]+)$')
 
 
@@ -148,10 +148,21 @@ def orphan(table: Table, column: str, value: str, constraint: str | None, parent
     :param parent: the name of the parent where the table has no foreign key that tells it
     """
     known = foreign_key(table, column)
-    match = _REFERENCED.match(known.definition) if known else None
-    referenced = _unqualified(match["table"]) if match else parent
-    arguments = (table.schema, table.name, column, constraint, referenced)
+    arguments = (
+        table.schema,
+        table.name,
+        column,
+        constraint,
+        referenced(known)[0] if known else parent,
+    )
     return f"compat.refuse_orphan({', '.join(map(literal, arguments))}, ({value})::text)"
+
+
+def referenced(key: Constraint) -> tuple[str, str]:
+    """Return the name of the table that a foreign key references, and the columns as text."""
+    match = _REFERENCED.match(key.definition)
+    assert match is not None, key.definition
+    return _unqualified(match["table"]), match["columns"]
 
 
 def _unqualified(name: str) -> str:

@@ -21,6 +21,7 @@ from compat.errors import DataError, StateError
 from compat.log import event
 from compat.mapping import Mapping
 from compat.run.pace import Pace
+from compat.run.quiet import copying
 from compat.run.retry import LockPolicy, in_transaction
 
 Key = list[str] | None
@@ -96,7 +97,10 @@ class _Range:
         self.size = job.pace.first_size()
 
     def run(self) -> Copied:
-        self.conn.execute(compiled.allow_writes())
+        with copying(self.conn, self.mapping):
+            return self._copy()
+
+    def _copy(self) -> Copied:
         total = Copied()
         while not self.is_finished:
             started = time.monotonic()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from compat import catalog, state
+from compat.bridge import carrier_of
 from compat.compile import copy as compiled
 from compat.connection import Connection, url_of
 from compat.errors import CompatError, DataError, StateError
@@ -21,6 +22,7 @@ from compat.mapping import Mapping
 from compat.run import indexes
 from compat.run.batches import REFUSALS, Abandoned, Copied, Job, copy_or_reject, copy_range
 from compat.run.pace import Pace, check_lag_is_visible
+from compat.run.quiet import copying
 from compat.run.retry import LockPolicy, in_transaction
 from compat.run.steps import check_tables, check_values
 from compat.run.workers import executor, run_each
@@ -167,14 +169,15 @@ class _Copy:
         if self.stored.phase == "copied" and self.stored.progress is not None:
             return self._result(changed=False)
         # Left last, the executor waits for its workers: they stop when nobody leads them any more.
-        with executor(options.workers, options.dask) as crew:
+        with copying(conn, self.mapping), executor(options.workers, options.dask) as crew:
             self._prepare()
             with state.leading(conn) as self.leader:
                 if options.where is not None:
                     return self._copy_some(crew, options.where)
                 self._plan_ranges()
                 self._copy_ranges(crew)
-        swept, purged = self._settle()
+        with copying(conn, self.mapping):
+            swept, purged = self._settle()
         indexes.build(conn, self.mapping)
         self._analyze_targets()
         with conn.transaction():
@@ -201,7 +204,6 @@ class _Copy:
         if self.stored.progress is None:
             # Later such a row may be one of ours, copied in vain; see _settle().
             _check_origin(conn, mapping)
-        conn.execute(compiled.allow_writes())
         if not _has_statistics(conn, mapping):
             conn.execute(f"ANALYZE {mapping.legacy.sql}")
         if self.stored.progress is None:
@@ -294,7 +296,8 @@ class _Copy:
             self.analyzed_at = copied
 
     def _analyze_targets(self) -> None:
-        for table in self.mapping.tables:
+        others = self.mapping.tables[1:]
+        for table in (carrier_of(self.mapping), *others):
             self.conn.execute(f"ANALYZE {table.sql}")
 
     def _rows(self) -> tuple[int, int]:
@@ -317,6 +320,8 @@ class _Copy:
         snapshot is left, neither can happen again.
         """
         swept = purged = 0
+        if self.mapping.chosen_form == "reversed":
+            return self._sweep(), 0  # a row is where it was: nothing is left behind
         while True:
             _wait_for_older_snapshots(self.conn, self.name, self.options.patience)
             purged += in_transaction(

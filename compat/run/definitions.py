@@ -39,8 +39,8 @@ class Difference:
 def drift(conn: Connection, stored: Stored) -> tuple[str, ...]:
     """Return one sentence for each definition that `op.repair_compat_view` would make anew."""
     mapping, is_cutover = stored.mapping, stored.phase == "cutover"
-    name = mapping.legacy.name if is_cutover else mapping.standby_name
-    relation = catalog.find_exact(conn, mapping.legacy.schema, name)
+    name = mapping.view_of.name if is_cutover else mapping.standby_name
+    relation = catalog.find_exact(conn, mapping.view_of.schema, name)
     if relation is None:
         missing = (f"the view {stored.view_sql} is missing",)
         return missing + health.definition_problems(conn, stored)
@@ -58,12 +58,12 @@ def drift(conn: Connection, stored: Stored) -> tuple[str, ...]:
 
 
 def default_differences(mapping: Mapping, shown: Table) -> Iterator[Difference]:
-    """Compare the defaults of a view, as it was reflected, with those of the legacy table.
+    """Compare the defaults of a view, as it was reflected, with those of what it stands for.
 
     Without those that are expressions of ours, which `view_differences` compares.
     """
     expected, own = view.defaults(mapping), _own_defaults(mapping)
-    for name in mapping.legacy.column_names:
+    for name in mapping.view_of.column_names:
         now = shown.column(name)
         if now is not None and name not in own and now.default != expected.get(name):
             yield Difference(name, expected.get(name), now.default)
@@ -72,7 +72,7 @@ def default_differences(mapping: Mapping, shown: Table) -> Iterator[Difference]:
 def view_differences(conn: Connection, mapping: Mapping, name: str) -> tuple[Difference, ...]:
     """Compare the query of a view, and the defaults that are ours, with the compiled ones.
 
-    :param name: the view's name in the legacy table's schema
+    :param name: the view's name, in the schema of what it stands for
     :raises psycopg.errors.InsufficientPrivilege: the role may not make a temporary view
     :raises psycopg.errors.ReadOnlySqlTransaction: nor may the transaction
     """
@@ -81,7 +81,7 @@ def view_differences(conn: Connection, mapping: Mapping, name: str) -> tuple[Dif
         conn.execute(f"CREATE TEMPORARY VIEW {_MODEL} AS {view.select(mapping)}")
         for column, default in _own_defaults(mapping).items():
             conn.execute(f"ALTER VIEW {model} ALTER COLUMN {ident(column)} SET DEFAULT {default}")
-        found = _texts(conn, mapping, regclass(mapping.legacy.schema, name))
+        found = _texts(conn, mapping, regclass(mapping.view_of.schema, name))
         expected = _texts(conn, mapping, f"{literal(model)}::pg_catalog.regclass")
     return tuple(
         Difference(what, expected[what], found[what])
@@ -106,9 +106,9 @@ def _texts(conn: Connection, mapping: Mapping, relation: str) -> dict[str, str |
 
 
 def _own_defaults(mapping: Mapping) -> dict[str, str]:
-    """Return the defaults of the view that are not the legacy table's, as SQL."""
+    """Return the defaults of the view that are not those of what it stands for, as SQL."""
     return {
         name: default
         for name, default in view.defaults(mapping).items()
-        if (column := mapping.legacy.column(name)) is None or default != column.default
+        if (column := mapping.view_of.column(name)) is None or default != column.default
     }

@@ -49,8 +49,10 @@ def definition_problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
 def _relations(conn: Connection, stored: Stored) -> Iterator[str]:
     mapping, schema = stored.mapping, stored.mapping.legacy.schema
     wanted = [(table.schema, table.name, "table") for table in mapping.tables]
-    unwanted = []
-    if stored.phase == "cutover":
+    unwanted: list[str] = []
+    if mapping.chosen_form == "reversed":
+        schema, wanted, unwanted = _reversed_relations(stored)
+    elif stored.phase == "cutover":
         wanted += [(schema, mapping.legacy.name, "view"), (schema, mapping.retired_name, "table")]
         unwanted += [mapping.standby_name]
     elif stored.phase == "published":
@@ -70,9 +72,25 @@ def _relations(conn: Connection, stored: Stored) -> Iterator[str]:
             yield f"{schema}.{name} is in the way: the next step needs the name"
 
 
+def _reversed_relations(
+    stored: Stored,
+) -> tuple[str, list[tuple[str, str, str]], list[str]]:
+    """Return the schema of v2, what must be there, and which of its names must be free."""
+    mapping = stored.mapping
+    legacy, target = mapping.legacy, mapping.target
+    table, view = target.name, mapping.standby_name
+    if stored.phase == "cutover":
+        table, view = mapping.aside_name, target.name
+    wanted = [(legacy.schema, legacy.name, "table"), (target.schema, table, "table")]
+    free = mapping.standby_name if stored.phase == "cutover" else mapping.aside_name
+    return target.schema, [*wanted, (target.schema, view, "view")], [free]
+
+
 def _owners(conn: Connection, stored: Stored) -> Iterator[str]:
     """Everything that serves a migration works with one owner's rights: is there only one?"""
     names = [stored.legacy_sql, *(table.sql for table in stored.mapping.tables)]
+    if stored.mapping.chosen_form == "reversed":  # the target stands aside
+        names = [stored.legacy_sql]
     if stored.phase == "cutover":  # before, it is handed over by the cutover
         names.append(stored.view_sql)
     rows = conn.execute(
@@ -103,6 +121,8 @@ def _leftovers(conn: Connection, mapping: Mapping) -> Iterator[str]:
 def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
     """Without the sync the two tables part silently: are its triggers there, and on?"""
     mapping = stored.mapping
+    if mapping.chosen_form == "reversed":
+        return  # there is one table, see bridge_problems()
     attach = sync.attach_reverse if stored.phase == "cutover" else sync.attach_forward
     off = {table for name, table, _ in triggers(attach(mapping)) if not _fires(conn, table, name)}
     for table in (mapping.legacy, *mapping.tables):
@@ -118,7 +138,7 @@ def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
 
 def _guard(conn: Connection, stored: Stored) -> Iterator[str]:
     """After the cutover nobody but the sync may write to the retired table: is that refused?"""
-    if stored.phase != "cutover":
+    if stored.phase != "cutover" or stored.mapping.chosen_form == "reversed":
         return
     row = conn.execute(
         "SELECT count(*) FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(%s)"

@@ -7,6 +7,7 @@ noted in compat.deferred_index in the same transaction, so that a copy that dies
 from __future__ import annotations
 
 from compat import state
+from compat.bridge import carrier_of
 from compat.compile.source import parents
 from compat.connection import Connection
 from compat.mapping import Mapping
@@ -38,7 +39,7 @@ def deferrable(conn: Connection, mapping: Mapping) -> list[tuple[str, str]]:
 
 def _own_tables(mapping: Mapping) -> list[Table]:
     """Return the tables that nobody else fills; in the target's schema, as the notes have it."""
-    if mapping.tag is not None:
+    if mapping.tag is not None or mapping.chosen_form == "reversed":
         return []
     shared = [place.table for place in parents(mapping)]
     schema = mapping.target.schema
@@ -70,7 +71,7 @@ def build(conn: Connection, mapping: Mapping) -> None:
         "SELECT name, definition FROM compat.deferred_index WHERE mapping = %s ORDER BY name",
         [mapping.name],
     ).fetchall():
-        index = qualified(mapping.target.schema, name)
+        index = qualified(carrier_of(mapping).schema, name)
         valid = conn.execute(
             "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass(%s)",
             [index],

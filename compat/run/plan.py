@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from compat import state
-from compat.bridge import bridge_of
+from compat.bridge import bridge_of, is_bridge
 from compat.catalog import estimate_rows, find_exact
 from compat.compile import copy as compiled
 from compat.compile import view
@@ -173,7 +173,7 @@ def suggested_indexes(mapping: Mapping) -> tuple[str, ...]:
         for index in mapping.legacy.indexes
         if ident(column.name) in index.definition or f"({column.name}" in index.definition
     } | {name for key in mapping.legacy.unique_keys for name in key}
-    if mapping.chosen_form == "bridged":
+    if is_bridge(mapping):
         return ()  # the bridge has the legacy table's
     for lens in mapping.lenses:
         if lens.targets and lens.legacy.name in indexed:
@@ -211,6 +211,8 @@ def _finds_by(table: Table, column: str) -> bool:
 
 def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
     name, carried, bridge = mapping.name, "", ""
+    if mapping.chosen_form == "reversed":
+        return _steps_reversed(mapping)
     if mapping.chosen_form == "bridged":
         added = ", ".join(column.name for column in bridge_of(mapping).added)
         carried, bridge = f"; {mapping.target.title} gets {added}", ", the bridge"
@@ -227,10 +229,23 @@ def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _steps_reversed(mapping: Mapping) -> tuple[tuple[str, str], ...]:
+    name, legacy, target = mapping.name, mapping.legacy.title, mapping.target.title
+    added = ", ".join(column.name for column in bridge_of(mapping).added)
+    return (
+        ("expand", f"{legacy} gets {added}, kept in step; view ready as {mapping.standby}"),
+        ("copy", f"compat copy {name} --execute: fills these columns"),
+        ("verify", "compat-verify"),
+        ("cutover", f"{target}, still empty, stands aside; the view takes its name"),
+        ("rewrite", "compat-codemod over the applications"),
+        ("switch", f"compat switch {name} --to instead_of --execute: the rows go to {target}"),
+    )
+
+
 def _dependents(
     conn: Connection, mapping: Mapping, stored: state.Stored | None
 ) -> tuple[Dependent, ...]:
-    if stored is not None and stored.phase == "contracted":
+    if mapping.chosen_form == "reversed" or (stored is not None and stored.phase == "contracted"):
         return ()
     name = mapping.legacy.name
     if stored is not None and stored.phase == "cutover":

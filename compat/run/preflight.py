@@ -155,6 +155,8 @@ def _versions(conn: Connection, stored: Stored) -> Iterator[Finding]:
 
 def _dependents(conn: Connection, stored: Stored) -> Iterator[Finding]:
     mapping = stored.mapping
+    if mapping.chosen_form == "reversed":
+        return  # the table that they mean stays what it is
     relation = catalog.find_exact(conn, mapping.legacy.schema, mapping.legacy.name)
     if relation is None or relation.kind not in ("r", "p"):
         return  # said already, by _structure

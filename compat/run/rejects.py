@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from compat import state
-from compat.compile import copy as compiled
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.mapping import Mapping
 from compat.run.batches import copy_or_reject
+from compat.run.quiet import copying
 from compat.run.retry import LockPolicy, in_transaction
 
 
@@ -75,17 +75,17 @@ def retry(conn: Connection, name: str, policy: LockPolicy | None = None) -> Retr
     stored = state.load(conn, name)
     if stored.phase not in state.BEFORE_CUTOVER:
         raise StateError(f"{name!r} is {stored.phase}: its rows have been copied")
-    conn.execute(compiled.allow_writes())
     copied = gone = 0
-    for item in rejects(conn, name):
-        seen, rejected = in_transaction(
-            conn,
-            partial(_retry_one, mapping=stored.mapping, key=list(item.key)),
-            policy or LockPolicy(),
-            f"a reject of {name!r}",
-        )
-        gone += not seen
-        copied += seen - rejected
+    with copying(conn, stored.mapping):
+        for item in rejects(conn, name):
+            seen, rejected = in_transaction(
+                conn,
+                partial(_retry_one, mapping=stored.mapping, key=list(item.key)),
+                policy or LockPolicy(),
+                f"a reject of {name!r}",
+            )
+            gone += not seen
+            copied += seen - rejected
     return Retried(name, copied, gone, rejects(conn, name))
 
 

@@ -215,6 +215,11 @@ def _next_step(
     runs: tuple[verifications.Verification, ...],
 ) -> str:
     name = stored.mapping.name
+    if stored.mapping.chosen_form == "reversed" and stored.phase == "cutover" and command is None:
+        return (
+            f"compat-verify; then compat switch {name} --to instead_of --execute (or compat "
+            f"rollback {name} --execute)"
+        )
     if command is not None:
         return f"wait: {command.name or 'a command'} (pid {command.pid}) is at work on it"
     if stored.phase in state.BEFORE_CUTOVER and indexes:

@@ -17,7 +17,7 @@ from typing import Literal
 import psycopg
 
 from compat import catalog, state
-from compat.bridge import carrier_of
+from compat.bridge import bridge_of, is_bridge
 from compat.compile import copy as compiled
 from compat.compile import publish as published
 from compat.compile import swap
@@ -99,7 +99,8 @@ def unexpand(
     """Stop the sync, drop the standby view and forget the mapping; the target keeps its rows."""
 
     def restore(stored: state.Stored) -> None:
-        indexes.build(conn, stored.mapping)  # concurrently, so not in the step's transaction
+        if stored.mapping.chosen_form != "reversed":  # whose indexes go
+            indexes.build(conn, stored.mapping)  # concurrently, so not in the step's transaction
 
     return _step(conn, "unexpand", name, policy, on_retry, check=restore)
 
@@ -338,23 +339,20 @@ def check_tables(conn: Connection, mapping: Mapping) -> None:
     :raises CatalogError: names the table, the column and what differs
     """
     check_view(mapping)
-    check_table(conn, mapping.legacy)
-    check_table(conn, carrier_of(mapping) if _carries_bridge(conn, mapping) else mapping.target)
-    for table in mapping.tables[1:]:
-        check_table(conn, table)
+    for table in (mapping.legacy, *mapping.tables):
+        check_table(conn, _with_bridge(conn, mapping, table))
 
 
-def _carries_bridge(conn: Connection, mapping: Mapping) -> bool:
-    marker = carrier_of(mapping).columns[-1]
-    if marker in mapping.target.columns:
-        return False
-    return (
-        conn.execute(
-            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
-            [mapping.target.sql, marker.name],
-        ).rowcount
-        > 0
+def _with_bridge(conn: Connection, mapping: Mapping, table: Table) -> Table:
+    """Return a table of the mapping with the bridge, if it carries it at the moment."""
+    if not is_bridge(mapping) or table is not bridge_of(mapping).base:
+        return table
+    bridge = bridge_of(mapping)
+    carries = conn.execute(
+        "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
+        [table.sql, bridge.marker.name],
     )
+    return bridge.carrier if carries.rowcount else table
 
 
 def check_table(conn: Connection, table: Table) -> catalog.Relation:

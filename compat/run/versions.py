@@ -92,7 +92,9 @@ def _paths(conn: Connection, mapping: Mapping) -> list[tuple[Stored, tuple[Mappi
 
 
 def _leading_to(stored: tuple[Stored, ...], mapping: Mapping) -> list[Stored]:
-    """Return the migrations whose target is the legacy table of another one."""
+    """Return the migrations whose target is the legacy table of another one, and leaves it."""
+    if mapping.chosen_form == "reversed":
+        return []  # it stays what it is, and where its readers know it
     place = (mapping.legacy.schema, mapping.legacy.name)
     return [
         item

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from compat import catalog, rules
 from compat.mapping import Mapping
 from compat.shapes import Choice, Half, Parent, Tag
+from compat.tables import Table
 from tests.compat.migrations import Connection, Migration
 
 CUSTOMERS = """
@@ -79,7 +80,7 @@ INSERT INTO human (kind, legacy_id, name) VALUES ('other', 1, 'not ours');
 """
 
 
-def reflected(conn: Connection, *names: str) -> list[catalog.Table]:
+def reflected(conn: Connection, *names: str) -> list[Table]:
     return [catalog.reflect_table(conn, name) for name in names]
 
 
@@ -172,7 +173,7 @@ def people(conn: Connection) -> tuple[Migration, Migration]:
     conn.execute(PEOPLE)
     employee, customer, person = reflected(conn, "employee", "customer", "person")
 
-    def merged(legacy: catalog.Table) -> Migration:
+    def merged(legacy: Table) -> Migration:
         own = [rules.Column("id", "legacy_id")]
         own += [rules.Column(name, name) for name in legacy.column_names[1:]]
         tag = Tag("kind", legacy.name)

@@ -354,6 +354,23 @@ def test_the_legacy_indexes_over_converted_columns_are_on_the_bridge(conn: Conne
     assert migration.legacy_rows() == [(1, "A", "x", 2, False)]
 
 
+def test_a_converted_key_takes_one_number_of_the_sequence_whoever_inserts(
+    conn: Connection,
+) -> None:
+    conn.execute("CREATE TABLE old (id serial PRIMARY KEY, v text)")
+    conn.execute("CREATE TABLE new (key bigint PRIMARY KEY, v text)")
+    found = (rules.Cast("id", "key"), rules.Column("v", "v"))
+    migration = Migration.between(conn, "old", "new", found, form="bridged").expand().cutover()
+    legacy, v2 = "INSERT INTO old (v) VALUES ('a') RETURNING id", "INSERT INTO new (v) VALUES ('b')"
+    assert [value(conn, legacy), value(conn, f"{v2} RETURNING key"), value(conn, legacy)] == [1, 2, 3]
+    migration.contract()
+    assert value(conn, f"{v2} RETURNING key") == 4
+    migration.uncontract()
+    assert [value(conn, f"{v2} RETURNING key"), value(conn, legacy)] == [5, 6]
+    migration.uncutover()
+    assert value(conn, legacy) == 7
+
+
 def test_a_converted_key_is_found_by_its_column_on_the_bridge(conn: Connection) -> None:
     conn.execute("CREATE TABLE old (id serial PRIMARY KEY, v text)")
     conn.execute("CREATE TABLE new (id bigint PRIMARY KEY, v text)")

@@ -263,6 +263,26 @@ def test_a_parent_that_changes_its_legacy_number_takes_its_children_along(
     assert found[1].legacy_rows() == [(10, 8, 0), (11, 2, 0), (12, None, 0)]
 
 
+def test_a_parent_that_may_not_change_its_legacy_number_may_not_when_the_children_have_gone_ahead(
+    conn: Connection,
+) -> None:
+    conn.execute(TABLES)
+    customers, invoices, _ = migrations(conn, keep=True)
+    statement = "UPDATE customers SET id = id + 10 WHERE name = 'Ada'"
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as before:
+        conn.execute(statement)
+    customers.expand().copy()
+    invoices.expand().copy().cutover()
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as after:
+        conn.execute(statement)
+    for field in ("message_primary", "message_detail", "table_name", "constraint_name"):
+        assert getattr(after.value.diag, field) == getattr(before.value.diag, field)
+    conn.execute("DELETE FROM lines")
+    conn.execute("DELETE FROM invoices WHERE customer_id = 1")
+    conn.execute(statement)
+    assert customers.standby_rows() == customers.legacy_rows() == [(2, "Bo"), (11, "Ada")]
+
+
 def without_key(conn: Connection) -> tuple[Migration, ...]:
     """Customers copied, and invoices of which one has no customer any more: nothing forbade it."""
     conn.execute(TABLES)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from compat.mapping import load
+from compat.operations import ContractOp, CreateCompatViewOp, CreateSyncOp, CutoverOp
 from tests.compat.migrations import Connection, outcome, value
 from tests.compat.shaped import MAKERS, STATEMENTS, customers, jobs, people, tasks
-from tests.run.support import compat_here, phase, steps, succeed, verify, write_mapping
+from tests.run.support import catalogue, compat_here, phase, steps, succeed, verify, write_mapping
+from tests.test_alembic import operating
 
 
 @pytest.mark.parametrize("suffix", ["py", "json"])
@@ -96,6 +98,9 @@ def test_two_legacy_tables_become_one_in_either_order_and_one_goes_back(
     steps(url, second, "copy")
     assert verify(url) == 0
     steps(url, second, "cutover")
+    conn.execute("INSERT INTO person (kind, name) VALUES ('employee', 'Fay'), ('customer', 'Guy')")
+    conn.execute("DELETE FROM employee WHERE name = 'Fay'")
+    conn.execute("DELETE FROM customer WHERE name = 'Guy'")
     assert verify(url) == 0
     steps(url, first, "rollback")
     conn.execute(f"DELETE FROM {first} WHERE name = 'DAN'")
@@ -108,6 +113,7 @@ def test_two_legacy_tables_become_one_in_either_order_and_one_goes_back(
     steps(url, second, "contract")
     steps(url, first, "cutover", "contract")
     assert value(conn, "SELECT count(*) FROM person") == 5
+    conn.execute("INSERT INTO person (kind, name) VALUES ('employee', 'Hal'), ('customer', 'Ivy')")
 
 
 def test_the_plan_says_what_is_where_and_what_writes_do(
@@ -235,3 +241,33 @@ def test_a_planted_fault_in_any_of_the_tables_is_found(
     conn.execute("SET session_replication_role = replica")
     conn.execute(planted)
     assert verify(url, "--checks", check) == 1
+
+
+@pytest.mark.parametrize("shape", MAKERS)
+def test_the_operations_of_alembic_take_a_shape_forward_and_back(
+    conn: Connection, url: str, shape: str
+) -> None:
+    migration = MAKERS[shape](conn)
+    mapping = migration.mapping
+    for statement in STATEMENTS[mapping.name][:2]:
+        conn.execute(statement.format(mapping.name))
+    rows = migration.legacy_rows()
+    made = [kind(mapping) for kind in (CreateSyncOp, CreateCompatViewOp, CutoverOp, ContractOp)]
+    pictures = []
+    for operation in made:
+        if isinstance(operation, CutoverOp):
+            steps(url, mapping.name, "copy")
+        pictures.append(catalogue(conn))
+        with operating(url) as operations:
+            operations.invoke(operation)
+    assert phase(conn, mapping.name) == "contracted"
+    for operation in reversed(made[2:]):
+        with operating(url) as operations:
+            operations.invoke(operation.reverse())
+        assert catalogue(conn) == pictures.pop()
+        assert migration.legacy_rows() == rows
+    assert verify(url) == 0
+    with operating(url) as operations:
+        for operation in reversed(made[:2]):
+            operations.invoke(operation.reverse())
+    assert migration.legacy_rows() == rows

@@ -279,7 +279,10 @@ def test_a_good_migration_verifies_green_before_and_after_the_cutover_and_after_
 
 
 def test_the_two_forms_are_both_among_the_good_migrations(conn: Connection) -> None:
-    forms = {make(conn).chosen_form for make in ALL}
+    forms = set()
+    for make in ALL:
+        with conn.transaction(force_rollback=True):
+            forms.add(make(conn).chosen_form)
     assert forms == {"instead_of", "updatable"}
 
 

@@ -15,7 +15,7 @@ import psycopg
 from compat import catalog
 from compat.catalog import ForeignKey, Relation
 from compat.compile import bridge
-from compat.compile.source import halves, source
+from compat.compile.source import halves, source, tagged
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.names import ident, idents, qualified
@@ -275,6 +275,8 @@ def _nulls(conn: Connection, mapping: Mapping, view_sql: str | None) -> Iterator
             [mapping.target.sql],
         )
     }
+    condition = tagged(mapping)
+    ours = "" if condition is None else f" AND {condition}"
     for name in mapping.target_key:
         if name in nullable:
             yield Demand(
@@ -282,8 +284,8 @@ def _nulls(conn: Connection, mapping: Mapping, view_sql: str | None) -> Iterator
                 f"{name} of {mapping.target.title}",
                 "the key is NULL",
                 f"{mapping.target.sql} AS t",
-                f"t.{ident(name)} IS NULL",
-                mapping.target_key,
+                f"t.{ident(name)} IS NULL{ours}",
+                tuple(dict.fromkeys((*mapping.target_key, *mapping.target.row_key))),
             )
     if view_sql is None:
         return

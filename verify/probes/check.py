@@ -13,14 +13,15 @@ from compat.bridge import in_transition
 from compat.compile.functions import same_target_row
 from compat.compile.source import source
 from compat.names import derive, ident, literal
-from compat.rules import Epoch, Flag, Lens, Row
+from compat.rules import Epoch, Flag, Lens
 from compat.shapes import Parent, Place
 from compat.tables import Table
 from verify.compare.join import after_loss
 from verify.context import Context, Disturbed, one_line, plural, shown
+from verify.probes import newer
 from verify.probes.plan import Plan
 from verify.probes.side import ROLLBACK, Answer, Side, attempt, read
-from verify.probes.statements import Cells, Delete, Insert, Probe, Touch, Update, where
+from verify.probes.statements import Cells, Delete, Direct, Insert, Probe, Touch, Update, where
 from verify.probes.twin import Ground, prepare
 from verify.probes.values import unused, worth_trying
 from verify.report import Finding, Result, does_not_hold, holds, not_run
@@ -97,6 +98,7 @@ class _Trial:
             self._break_foreign_keys()
             self._delete_what_is_referred_to()
             self._look_for_side_effects()
+            self._write_as_newer()
         for probe in self._plan.probes():
             self._compare(probe)
         self._try_own()
@@ -414,19 +416,10 @@ class _Trial:
         behind a flag.
         """
         mapping = self._context.mapping
-        if any(table.triggers for table in mapping.tables):
-            self._notes.append(
-                "the target has triggers of its own: side effects were not looked for"
-            )
+        hindrance = self._why_not_write_to_target("SELECT", "UPDATE")
+        if hindrance is not None:
+            self._notes.append(f"side effects were not looked for: {hindrance}")
             return
-        for table in mapping.tables:
-            target = f"{literal(table.sql)}::pg_catalog.regclass"
-            if self._conn.execute(
-                f"SELECT pg_catalog.has_table_privilege({target}, 'SELECT') "
-                f"AND pg_catalog.has_table_privilege({target}, 'UPDATE')"
-            ).fetchone() != (True,):
-                self._notes.append(f"side effects were not looked for: no rights on {table.sql}")
-                return
         for row in self._rows_with_flags():
             key = self._ground.key(row)
             touch = Touch(self._plan.changeable, where(key))
@@ -437,6 +430,20 @@ class _Trial:
                 key = self._ground.key(self._ground.samples[0])
                 probe = Probe(f"update {lens.legacy.name}", Update((change,), where(key)))
                 self._side_effects_of(probe, key, self._written_by(lens))
+
+    def _why_not_write_to_target(self, *privileges: str) -> str | None:
+        for table in self._context.mapping.tables:
+            if table.triggers:
+                return "the target has triggers of its own"
+            target = f"{literal(table.sql)}::pg_catalog.regclass"
+            held = self._conn.execute(
+                "SELECT bool_and(pg_catalog.has_table_privilege("
+                f"{target}, p)) FROM unnest(%s::text[]) AS p",
+                [list(privileges)],
+            ).fetchone()
+            if held != (True,):
+                return f"no rights on {table.sql}"
+        return None
 
     def _written_by(self, lens: Lens) -> tuple[str, ...]:
         """Return the columns, as _target_row has them, that a change of a legacy one changes."""
@@ -542,11 +549,43 @@ class _Trial:
         return rows[0] if rows else None
 
     def _as_row(self, key: Cells) -> str:
-        columns = ", ".join(
-            f"{literal(value)}::{self._lenses[name].legacy.type} AS {ident(name)}"
-            for name, value in key.items()
-        )
-        return f"(SELECT {columns}) AS {_ROW.name}"
+        return newer.row_of(self._context.mapping, key)
+
+    # -- what v2 writes -----------------------------------------------------------------------
+
+    def _write_as_newer(self) -> None:
+        """Check that legacy clients see what v2 applications write to the target itself."""
+        hindrance = self._why_not_write_to_target("SELECT", "INSERT", "UPDATE", "DELETE")
+        if hindrance is not None:
+            self._notes.append(f"what v2 writes was not tried: {hindrance}")
+            return
+        mapping, ground = self._context.mapping, self._ground
+        for write in newer.updates(mapping, ground.samples):
+            self._compare_newer(write)
+        for row in () if mapping.is_shaped else ground.free[:1]:
+            stored = self._target_row(ground.key(row))
+            if stored is not None:
+                for write in newer.replacement(mapping, row, stored):
+                    self._compare_newer(write)
+
+    def _compare_newer(self, write: newer.Write) -> None:
+        self._tried += 1
+        probe = write.probe
+        assert isinstance(probe.statement, Direct)
+        with attempt(self._conn):
+            for sql in probe.statement.texts:
+                answer = self._ground.view.tell(sql)
+                if answer.sqlstate is not None:
+                    if not _is_constraint(answer):
+                        self._differ("sqlstate", probe, answer.said, None, answer.sqlstate)
+                    return
+                if answer.tag.endswith(" 0"):
+                    return  # such a row is in another table
+            seen = self._ground.view.rows([write.key])
+            kept = self._table.rows([write.key]) if self._context.is_cutover else seen
+        expected = () if write.shows is None else (write.shows,)
+        self._rows_agree(probe, "shown", expected, seen, in_order=False)
+        self._rows_agree(probe, _SYNCED, kept, seen, in_order=False)
 
 
 def _titled(place: Place, column: str) -> str:
@@ -564,7 +603,12 @@ def _is_raised(error: Disturbed) -> bool:
     )
 
 
-_ROW = Row("l")
+def _is_constraint(answer: Answer) -> bool:
+    """Return whether the target itself, by a constraint, refuses what v2 was to write."""
+    return answer.sqlstate == "23502" or answer.blame[1] is not None
+
+
+_ROW = newer.LEGACY
 
 # By the unit of a legacy column: what a timestamp is cut to, and what is added that it cannot show.
 _FRACTIONS = {"s": ("second", "0.6 seconds"), "ms": ("milliseconds", "600 microseconds")}

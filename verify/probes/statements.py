@@ -184,8 +184,28 @@ class Copy:
         return f"COPY {relation} ({idents(self.columns)}) FROM STDIN"
 
 
+@dataclass(frozen=True)
+class Direct:
+    """Statements that name the target itself."""
+
+    texts: tuple[str, ...]
+
+    def sql(self, relation: str, given: tuple[Cells, ...] = ()) -> str:
+        """Return the statements, which are the same whatever the relation."""
+        return "; ".join(self.texts)
+
+
 Statement = (
-    Insert | Upsert | Copy | Update | UpdateTwice | Touch | Delete | DeleteTwice | DeleteUpdated
+    Insert
+    | Upsert
+    | Copy
+    | Update
+    | UpdateTwice
+    | Touch
+    | Delete
+    | DeleteTwice
+    | DeleteUpdated
+    | Direct
 )
 
 

@@ -12,7 +12,7 @@ import psycopg
 from compat import sqltypes
 from compat.compile.swap import column_definition
 from compat.names import ident, idents, literal, qualified, regclass
-from compat.rules import Flag, ValueMap
+from compat.rules import Flag, Row, ValueMap
 from compat.tables import Column, Table
 from verify.context import Context
 from verify.probes.side import Side, attempt, read

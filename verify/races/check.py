@@ -6,10 +6,11 @@ try again (40001); what it must not do is to go on with what it read before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import psycopg
 
@@ -19,13 +20,14 @@ from compat.errors import ConnectionFailed
 from verify.context import Context, plural, shown
 from verify.probes.statements import Cells, where
 from verify.races import moves
-from verify.races.moves import Change
+from verify.races.moves import Change, Step
 from verify.report import Finding, Result, does_not_hold, holds, not_run
 from verify.scratch import CannotCopy, Scratch, key_of_a_row, opened
 
 NAME = "concurrency"
 
 Row = dict[str, str | None]
+Move = TypeVar("Move", Change, Step)
 
 _DENIED = "a session was told that the row is not there, since another one had changed it"
 
@@ -56,6 +58,7 @@ class Race:
     :param kind: a stable word for programs
     :param operation: the trigger function that must guard the second statement
     :param lie: returns what is wrong with an ending, or None
+    :param is_referenced: whether the row seems to be one that other tables refer to
     """
 
     kind: str
@@ -64,6 +67,7 @@ class Race:
     second: str
     operation: str
     lie: Callable[[Ending], str | None]
+    is_referenced: bool = False
 
 
 def check(context: Context) -> Result:
@@ -150,6 +154,8 @@ class _Track:
         :raises psycopg.Error: a statement was refused for another reason than the other session
         """
         self.scratch.reset(self.first)
+        for conn in (self.first, self.second):
+            self.scratch.pretend(conn, is_referenced=race.is_referenced)
         self.first.execute(race.first)
         self.scratch.check_apart(self.first)
         answer = self.thread.submit(self._second, race.second)
@@ -183,35 +189,41 @@ class _Track:
 
 
 def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
-    """Yield the races; each kind on a plainly renamed column, a converted one, and one of a key.
+    """Yield the races, each in all branches that a trigger may take for a row.
 
-    The update of a row has a statement of its own for each.
+    The update of a row has a statement of its own for columns of keys, converted and renamed ones;
+    the delete, for rows that others refer to.
     """
     possible = list(moves.changes(conn, scratch, key))
-    of_keys = key_lenses(scratch.mapping)
-    kinds = [
-        [change for change in possible if change.lens in of_keys],
-        *(
-            [c for c in possible if c.lens not in of_keys and c.lens.converts is converts]
-            for converts in (False, True)
-        ),
-    ]
-    chosen = [next(iter(changes), None) for changes in kinds]
     here, view = where(key), scratch.view
-    increments = list(moves.steps(conn, scratch, key))
-    yield from (_increment(step, view, here) for step in increments[:2])
-    for change in filter(None, chosen):
+    for step in _one_of_each_kind(scratch, moves.steps(conn, scratch, key)):
+        yield _increment(step, view, here)
+    deletes = [_two_deletes(view, here)]
+    for change in _one_of_each_kind(scratch, possible):
         yield _claim(change, view, here)
-        yield _stale_delete(change, view, here)
-        yield _delete_of_updated(change, view, here)
         yield _update_of_deleted(change, view, here)
-        other = next((item for item in possible if item.column != change.column), None)
-        if other is not None:
+        others = [item for item in possible if item.column != change.column]
+        for other in _one_of_each_kind(scratch, others):
             yield _two_columns(other, change, view, here)
-    yield _two_deletes(view, here)
+        deletes += [_stale_delete(change, view, here), _delete_of_updated(change, view, here)]
+    yield from deletes
+    if scratch.asks_for_references:
+        for race in deletes:
+            title = f"{race.title}, of a row with references"
+            yield replace(race, title=title, is_referenced=True)
 
 
-def _increment(step: moves.Step, view: str, here: str) -> Race:
+def _one_of_each_kind(scratch: Scratch, moves: Iterable[Move]) -> list[Move]:
+    """Return the first on a column of a key, on another one that is renamed, and on a converted."""
+    of_keys = key_lenses(scratch.mapping)
+    first: dict[tuple[bool, bool], Move] = {}
+    for move in moves:
+        is_of_key = move.lens in of_keys
+        first.setdefault((is_of_key, not is_of_key and move.lens.converts), move)
+    return [move for _, move in sorted(first.items(), key=lambda item: item[0], reverse=True)]
+
+
+def _increment(step: Step, view: str, here: str) -> Race:
     def lie(ending: Ending) -> str | None:
         told = 1 + ending.told
         if ending.is_denied:

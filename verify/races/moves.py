@@ -58,9 +58,14 @@ class Step:
     :param values: what the column shows after none, one and two of them
     """
 
-    column: str
+    lens: Lens
     expression: str
     values: tuple[str | None, str | None, str | None]
+
+    @property
+    def column(self) -> str:
+        """The name of the column."""
+        return self.lens.legacy.name
 
     @property
     def assignment(self) -> str:
@@ -100,7 +105,7 @@ def steps(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Step]:
             expression = pattern.format(c=ident(name))
             after = _tried(conn, scratch, key, ((name, expression),) * 2)
             if len({before[name], *after}) == 3:
-                yield Step(name, expression, (before[name], after[0], after[1]))
+                yield Step(lens, expression, (before[name], after[0], after[1]))
                 break
 
 

@@ -52,7 +52,9 @@ def update_body(mapping: Mapping) -> str:
         lines += _if(_changed(mapping.lenses_of(place)), _find_or_make(mapping, place))
     lines += _update_target(mapping)
     for place in halves(mapping):
-        lines += _if(_changed(mapping.lenses_of(place)), _update_half(mapping, place))
+        written = [lens for lens in mapping.lenses_of(place) if lens.targets]
+        if written:
+            lines += _if(_changed(written), _update_half(mapping, place))
     lines += [*_clean(mapping, "left_"), *_read_back(mapping), "    RETURN NEW;"]
     return _function(mapping, lines)
 
@@ -97,7 +99,8 @@ def _changed(lenses: Iterable[Lens]) -> str:
 
 def _given(lenses: Iterable[Lens]) -> str:
     """Return the condition that any of these legacy columns has a value."""
-    return f"pg_catalog.num_nonnulls({', '.join(NEW.column(x.legacy.name) for x in lenses)}) > 0"
+    columns = ", ".join(NEW.column(lens.legacy.name) for lens in lenses)
+    return f"pg_catalog.num_nonnulls({columns}) > 0" if columns else "false"
 
 
 # -- parents ----------------------------------------------------------------------------------

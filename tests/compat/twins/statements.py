@@ -105,6 +105,8 @@ def given(draw: Any, block: Block) -> str:
 
 def condition(draw: Any, tables: Tables) -> str:
     """Draw a predicate over the legacy columns."""
+    if one_in(draw, 4):
+        return "true"
     if draw(st.booleans()):
         block = draw(st.sampled_from(tables.key))
         operator = draw(st.sampled_from(["=", "=", "<>", ">="]))
@@ -276,12 +278,13 @@ def select(draw: Any, tables: Tables) -> Statement:
     where = condition(draw, tables)
     key = idents([block.name for block in tables.key])
     name = ident(draw(st.sampled_from(tables.blocks)).name)
+    if one_in(draw, 6):
+        return Statement(f"SELECT * FROM {TABLE} WHERE {where} FOR UPDATE", FOR_UPDATE)
     return Statement(
         draw(
             st.sampled_from(
                 [
                     f"SELECT * FROM {TABLE} WHERE {where} ORDER BY {key} LIMIT 2",
-                    f"SELECT * FROM {TABLE} WHERE {where} FOR UPDATE",
                     f"SELECT count(*), count({name}) FROM {TABLE} WHERE {where}",
                     f"SELECT {name}, count(*) FROM {TABLE} GROUP BY {name}",
                     f"SELECT row_number() OVER (ORDER BY {name}, {key}), {key} FROM {TABLE}",
@@ -328,6 +331,8 @@ def merge(draw: Any, tables: Tables) -> Statement:
         "MERGE",
     )
 
+
+FOR_UPDATE = "SELECT … FOR UPDATE, SKIP LOCKED"
 
 Drawing = Callable[[Any, Tables], Any]
 

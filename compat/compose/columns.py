@@ -1,18 +1,14 @@
-"""Mappings on top of each other: v1 → v2 and v2 → v3 give one mapping v1 → v3.
-
-So that a view of depth 8 costs what one of depth 1 does (as lenses compose: Foster et al.,
-"Combinators for bidirectional tree transformations", 2007). Pure, like everything about mappings.
-"""
+"""The columns of two mappings on top of each other: one rule for each legacy column, and fills."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property
 from typing import Any
 
 from compat.errors import MappingError
-from compat.mapping import CodeName, Fill, Mapping
+from compat.mapping import Fill, Mapping
 from compat.names import ident, literal
 from compat.rules import (
     AnyRule,
@@ -33,108 +29,93 @@ from compat.rules import (
     ValueMap,
     mentions,
 )
-from compat.shapes import Tag
+from compat.shapes import Place
 from compat.tables import Column as TableColumn
 from compat.tables import Table
 
 _OfOneColumn = Cast | Text | Delimited | ValueMap | Epoch | Flag | JsonField | Lookup
 """The rules that go on saying what they say when their columns have other names."""
 
-_FORMS = ("updatable", "instead_of")
-"""The forms of a view that another version may be put beneath."""
-
-
-def compose(first: Mapping, second: Mapping) -> Mapping:
-    """Return the mapping from the legacy table of `first` to the target of `second`.
-
-    It has the name of `first`. What either mapping accepts to lose is accepted.
-
-    :raises MappingError: the two do not meet, or together they are no mapping
-    """
-    problem = next(_problems(first, second), None)
-    if problem is None:
-        try:
-            return _Composition(first, second).mapping()
-        except MappingError as error:
-            problem = error.message
-    raise MappingError(f"{first.name!r} and {second.name!r} cannot be composed: {problem}")
-
-
-def compose_all(mappings: Iterable[Mapping]) -> Mapping:
-    """Return the mapping from the legacy table of the first to the target of the last."""
-    return reduce(compose, mappings)
-
-
-def _problems(first: Mapping, second: Mapping) -> Iterator[str]:
-    if (first.target.schema, first.target.name) != (second.legacy.schema, second.legacy.name):
-        yield f"one leads to {first.target.title}, the other begins at {second.legacy.title}"
-    for mapping in (first, second):
-        if mapping.reasons_against_view:
-            yield f"{mapping.name!r}: {mapping.reasons_against_view[0]}"
-        if len(mapping.tables) > 1:
-            yield f"{mapping.name!r} is over several tables; contract the older version first"
-    if first.tag is not None and second.tag is not None:
-        yield "both share their target by a tag; contract the older version first"
-    if first.chosen_form not in _FORMS:
-        yield (
-            f"the view of {first.name!r} is {first.chosen_form}, and what serves it is in "
-            f"{first.target.title}; switch it to instead_of, or contract it first"
-        )
-    for column in first.target.columns:
-        found = second.legacy.column(column.name)
-        if found is not None and (found.type, found.collation) != (column.type, column.collation):
-            yield f"{second.legacy.title}.{column.name} is {found.type}, and was {column.type}"
-
 
 @dataclass(frozen=True)
-class _Composition:
+class Columns:
+    """Two mappings that meet in a table: the legacy table of the second."""
+
     first: Mapping
     second: Mapping
 
     @property
     def middle(self) -> Table:
+        """The table in which they meet, as the second mapping describes it."""
         return self.second.legacy
 
-    def mapping(self) -> Mapping:
-        first, second = self.first, self.second
-        rules = tuple(self.rule(rule) for rule in first.rules)
-        return Mapping(
-            name=first.name,
-            legacy=first.legacy,
-            target=second.target,
-            rules=rules,
-            fills=tuple(self.fills()),
-            # A view that has triggers keeps them: what they make possible, clients may rely on.
-            form="instead_of" if first.chosen_form == "instead_of" else "auto",
-            accept=(*first.accept, *self._lost(rules)),
-            code=tuple(self._code()),
-            tag=second.tag if first.tag is None else self._tag(first.tag),
-            through=(*first.through, second.name, *second.through),
-        )
+    @cached_property
+    def spot(self) -> Place:
+        """The place of the first mapping that the second takes; a choice is the target's."""
+        here = (self.middle.schema, self.middle.name)
+        places = self.first.places
+        return next((p for p in places if (p.table.schema, p.table.name) == here), places[0])
+
+    @cached_property
+    def met(self) -> tuple[AnyRule, ...]:
+        """The rules of the first mapping that the second has a say in."""
+        held = self.first.holds(self.spot)
+        return tuple(rule for rule in self.first.rules if rule.legacy in held)
+
+    def ends(self, rule: AnyRule) -> Ends:
+        """Return the ends of a rule of the first mapping."""
+        return self.first.lens(rule.legacy).ends
+
+    def ends_of_composed(self, legacy: str) -> Ends:
+        """Return the ends of the rule for a legacy column in the composed mapping."""
+        ends = self.first.lens(legacy).ends
+        for rule in self.met:
+            if rule.legacy == legacy:
+                return replace(ends, target_table=self.place(rule).table)
+        return ends
 
     # -- rules ----------------------------------------------------------------------------
 
     def rule(self, rule: AnyRule) -> AnyRule:
         """Return the rule for the same legacy column, over the target of the second mapping."""
+        if rule not in self.met:
+            return rule
         names = self._named_by_read(rule)
         for name in names:
             if self.middle.column(name) is None:
                 raise MappingError(f"{self.middle.title} has no column {name!r} any more")
         if not names:
             return rule
+        self.place(rule)
         return self._renamed(rule) or self._read_only(rule, names) or self._chain(rule, names)
+
+    def place(self, rule: AnyRule) -> Place:
+        """Return the place of the second mapping in which a legacy column lives.
+
+        :raises MappingError: it lives in several
+        """
+        return self._place_of(rule.legacy, self._named_by_read(rule))
+
+    def _place_of(self, legacy: str, names: Iterable[str]) -> Place:
+        stored = [n for n in names if (r := self.second.lens(n).rule).targets or r.reads]
+        found = {
+            place.table.title: place
+            for place in self.second.places
+            if set(stored) & set(self.second.holds(place))
+        }
+        if len(found) > 1:
+            raise MappingError(
+                f"{legacy}: needs {', '.join(stored)} of {self.middle.title}, which are in "
+                f"several tables by now ({', '.join(found)})"
+            )
+        return next(iter(found.values()), self.second.places[0])
 
     def _named_by_read(self, rule: AnyRule) -> tuple[str, ...]:
         """Return the middle columns that a rule of the first mapping writes or reads."""
         asked = _Asked()
-        rule.read(asked, self._lens(rule).ends)
+        rule.read(asked, self.ends(rule))
         known = [name for name in self.middle.column_names if asked.may_be(name)]
         return tuple(dict.fromkeys((*rule.targets, *rule.reads, *known)))
-
-    def _lens(self, rule: AnyRule) -> Lens:
-        column = self.first.legacy.column(rule.legacy)
-        assert column is not None, rule.legacy
-        return Lens(rule, Ends(self.first.legacy, column, self.first.target))
 
     def _renamed(self, rule: AnyRule) -> AnyRule | None:
         """Return one rule that does what the two do, where one of them only renames."""
@@ -164,9 +145,9 @@ class _Composition:
         ):
             return None
         chain = self._chain(rule, names)
-        ends = replace(self._lens(rule).ends, target_table=self.second.target)
+        ends = self.ends_of_composed(rule.legacy)
         uses = tuple(dict.fromkeys(name for lens in lenses for name in lens.rule.reads))
-        return Expression(rule.legacy, Lens(chain, ends).read(_Bare("")), uses)
+        return Expression(rule.legacy, Lens(chain, ends).read(Bare("")), uses)
 
     def _chain(self, rule: AnyRule, names: tuple[str, ...]) -> Chain:
         for part in (rule, *(self.second.lens(name).rule for name in names)):
@@ -174,15 +155,16 @@ class _Composition:
                 raise MappingError(
                     f"{rule.legacy}: a {part.rule} and another conversion on top of each other"
                 )
-        given = self._given()
+        given = self.given
         named = [n for name in rule.targets for n in self._named_by_write(name)]
         beside = [
             other
-            for other in self.first.rules
+            for other in self.met
             if other is not rule and set(other.targets) & (set(named) - set(rule.targets))
         ]
         read_beside = [name for other in beside for name in self._named_by_read(other)]
         wanted = tuple(dict.fromkeys((*names, *named, *read_beside)))
+        self._place_of(rule.legacy, wanted)
         columns = tuple(column for column in self.middle.columns if column.name in wanted)
         return Chain(
             rule.legacy,
@@ -201,91 +183,75 @@ class _Composition:
 
     # -- columns that no legacy column is written to --------------------------------------
 
-    def _given(self) -> dict[str, str]:
-        """Return what each middle column that no rule writes takes in a new row, as SQL."""
-        ruled = {name for rule in self.first.rules for name in rule.targets}
-        if self.first.tag is not None:
-            ruled.add(self.first.tag.column)
-        given = {
+    @cached_property
+    def written(self) -> frozenset[str]:
+        """The middle columns that a legacy column is written to."""
+        return frozenset(name for rule in self.met for name in rule.targets)
+
+    @cached_property
+    def given(self) -> dict[str, str]:
+        """What each middle column that nothing else writes takes in a new row, as SQL."""
+        elsewhere = {*self.written, *self.first.given_to(self.spot)}
+        defaults = {
             column.name: column.default or "NULL"
             for column in self.middle.columns
-            if column.name not in ruled and column.generated is None
+            if column.name not in elsewhere and column.generated is None
         }
-        return given | {fill.target: fill.value for fill in self.first.fills}
+        part = self.spot.part
+        fills = self.first.fills if part is None else part.fills
+        return defaults | {fill.target: fill.value for fill in fills}
 
-    def fills(self) -> Iterator[Fill]:
-        """Yield what target columns take that no legacy column is written to."""
-        given, filled = self._given(), {fill.target for fill in self.first.fills}
+    @cached_property
+    def row(self) -> Computed:
+        """The middle row that a legacy row becomes, over the bare names of its columns."""
 
         def expression(name: str) -> str:
-            column = _column(self.middle, name)
-            value = given.get(name) or self._written_bare(name)
-            return f"({value})::{column.type}"
+            value = self.given.get(name) or self._written_bare(name)
+            return f"({value})::{_column(self.middle, name).type}"
 
-        row = Computed(names=self.middle.column_names, expression=expression)
-        for name in given:
-            lens = self.second.lens(name)
-            for target, value in lens.write(row).items():
-                column = lens.ends.target(target)
-                if name in filled or not _comes_by_itself(lens, given[name], column):
-                    yield Fill(target, value)
-        for fill in self.second.fills:
-            yield Fill(fill.target, row.evaluate(fill.value))
+        return Computed(names=self.middle.column_names, expression=expression)
 
     def _written_bare(self, name: str) -> str:
         """Return what a rule of the first mapping writes to a middle column, over bare names."""
         tag = self.first.tag
-        if tag is not None and name == tag.column:
+        if self.spot.part is None and tag is not None and name == tag.column:
             return literal(tag.value)
-        for rule in self.first.rules:
+        for rule in self.met:
             if name in rule.targets:
-                return self._lens(rule).write(_Bare(""))[name]
+                return Lens(rule, self.ends(rule)).write(Bare(""))[name]
+        if name in self.first.given_to(self.spot):
+            raise MappingError(
+                f"{self.middle.title}.{name} joins rows for {self.first.name!r}, so nothing else "
+                f"can be made of it; {self.second.name!r} does"
+            )
         return "NULL"
 
-    # -- the rest -------------------------------------------------------------------------
-
-    def _lost(self, rules: tuple[AnyRule, ...]) -> list[str]:
-        """Return the legacy columns that may lose something which the second mapping accepted."""
-        lenses = [
-            Lens(rule, replace(self._lens(rule).ends, target_table=self.second.target))
-            for rule in rules
-            if rule.legacy not in self.first.accept
-        ]
-        return [lens.legacy.name for lens in lenses if lens.loss is not None]
-
-    def _tag(self, tag: Tag) -> Tag:
-        """Return the tag as the target has it."""
-        if self.middle.column(tag.column) is None:
-            raise MappingError(f"{self.middle.title} has no column {tag.column!r} any more")
-        rule = self.second.lens(tag.column).rule
-        if isinstance(rule, Column):
-            return Tag(rule.target, tag.value)
-        if isinstance(rule, ValueMap) and tag.value in dict(rule.pairs):
-            targets = [target for _, target in rule.pairs]
-            value = dict(rule.pairs)[tag.value]
-            if targets.count(value) == 1:
-                return Tag(rule.target, value)
-        raise MappingError(
-            f"the tag {tag.column!r} of {self.first.name!r} is lost: map it with rules.Column, or "
-            "with a rules.ValueMap that has a value of its own for it"
-        )
-
-    def _code(self) -> Iterator[CodeName]:
-        later = {code.old: code.new for code in self.second.code}
-        for code in self.first.code:
-            new = later.get(code.new, code.new)
-            if new != code.old:
-                yield CodeName(code.old, new)
+    def fills(self, place: Place) -> Iterator[Fill]:
+        """Yield what columns of a place take that no legacy column is written to."""
+        part = self.spot.part
+        filled = {fill.target for fill in (self.first.fills if part is None else part.fills)}
+        for name in self.given:
+            if name not in self.second.holds(place):
+                continue
+            lens = self.second.lens(name)
+            for target, value in lens.write(self.row).items():
+                column = lens.ends.target(target)
+                if name in filled or not _comes_by_itself(lens, self.given[name], column):
+                    yield Fill(target, value)
+        for fill in self.second.fills if place.part is None else place.part.fills:
+            yield Fill(fill.target, self.row.evaluate(fill.value))
 
 
 @dataclass(frozen=True)
-class _Bare(Row):
+class Bare(Row):
     """A row whose columns go by their bare names, as in a user's SQL."""
 
     def column(self, name: str) -> str:
+        """Return SQL for one column of this row."""
         return ident(name)
 
     def evaluate(self, expression: str) -> str:
+        """Return SQL for a user's expression over the bare column names of this row."""
         return f"({expression}\n)" if "--" in expression else f"({expression})"
 
 

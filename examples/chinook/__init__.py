@@ -1,0 +1,1 @@
+"""A public sample database whose people, addresses, invoices and keys all change at once."""
