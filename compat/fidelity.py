@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from compat.mapping import Form
+from compat.mapping import Form, Mapping
 
 Verdict = Literal["kept", "kept with a note", "not possible"]
 
@@ -21,6 +21,8 @@ class Behaviour:
     verdict: Verdict
     note: str = ""
 
+
+_FOR_UPDATE: Final = "SELECT … FOR UPDATE, SKIP LOCKED"
 
 _BOTH: Final = (
     Behaviour("column names, order and exact types; prepared SELECT *", "kept"),
@@ -35,7 +37,7 @@ _BOTH: Final = (
         "the retired table enforces them until contract; afterwards only the target's own",
     ),
     Behaviour("REPEATABLE READ and SERIALIZABLE conflicts", "kept", "40001, as on a table"),
-    Behaviour("SELECT … FOR UPDATE, SKIP LOCKED", "kept"),
+    Behaviour(_FOR_UPDATE, "kept"),
     Behaviour("ON CONFLICT ON CONSTRAINT name", "not possible"),
     Behaviour("LOCK TABLE", "kept", "the tables behind the view are locked with it"),
     Behaviour("MERGE", "kept with a note", "from PostgreSQL 17 on"),
@@ -121,19 +123,79 @@ _INSTEAD_OF: Final = (
     Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
 )
 
+_REVERSED: Final = (
+    Behaviour(
+        "column names, order and exact types; prepared SELECT *",
+        "kept with a note",
+        "the new columns come last, in SELECT * as well; one prepared before expand fails (0A000)",
+    ),
+    *(
+        Behaviour(behaviour, "kept")
+        for behaviour in (
+            "column defaults, the DEFAULT keyword",
+            "RETURNING and row counts",
+            "currval, lastval, pg_get_serial_sequence",
+            "owner, table and column grants, comments",
+            "inbound foreign keys",
+            "legacy CHECK, UNIQUE and NOT NULL constraints",
+            "REPEATABLE READ and SERIALIZABLE conflicts",
+            "SELECT … FOR UPDATE, SKIP LOCKED",
+            "ON CONFLICT ON CONSTRAINT name",
+            "ON CONFLICT (columns)",
+            "LOCK TABLE",
+            "MERGE",
+            "TRUNCATE",
+            "WHERE CURRENT OF, ctid, xmin, tableoid",
+            "GROUP BY the key with other columns selected",
+            "new foreign keys to the name, new indexes on it",
+            "ALTER TABLE on the name, new row triggers on it",
+            "AFTER row triggers on the legacy table",
+            "BEFORE row triggers on the legacy table",
+            "views, rules, SQL functions and policies that mean the legacy table",
+            "concurrent qty = qty + 1, claims, stale deletes",
+            "constraint and column names in errors",
+        )
+    ),
+    Behaviour("row-level security", "not possible", "v2's view would read with its owner's rights"),
+    Behaviour(
+        "COPY … FROM", "kept with a note", "without a column list it must bring the new ones"
+    ),
+    Behaviour("reflection", "kept with a note", "the new columns are listed"),
+    Behaviour(
+        "CHECK constraints and foreign keys of the target",
+        "not possible",
+        "what v2 writes is held to them once the target has the rows, see `compat switch`",
+    ),
+)
 
-_MERGE_FROM: Final = 17
+
+_MERGE_FROM: Final[dict[bool, int]] = {True: 15, False: 17}
+"""PostgreSQL's major version from which MERGE writes to tables (True), and to views."""
 
 _BY_FORM: Final[dict[Form, tuple[Behaviour, ...]]] = {
-    "updatable": _UPDATABLE,
-    "bridged": _BRIDGED,
-    "instead_of": _INSTEAD_OF,
+    "updatable": _BOTH + _UPDATABLE,
+    "bridged": _BOTH + _BRIDGED,
+    "instead_of": _BOTH + _INSTEAD_OF,
+    "reversed": _REVERSED,
 }
 
 
 def behaviours(form: Form) -> tuple[Behaviour, ...]:
     """Return what becomes of each behaviour under a form."""
-    return _BOTH + _BY_FORM[form]
+    return _BY_FORM[form]
+
+
+def behaviours_of(mapping: Mapping) -> tuple[Behaviour, ...]:
+    """Return what becomes of each behaviour under a mapping: its form, and over how many tables."""
+    may_lack = any(place.part is not None and place.part.may_lack for place in mapping.places)
+    found = behaviours(mapping.chosen_form)
+    if not (may_lack or mapping.choices):
+        return found
+    why = "0A000: the rows are in several tables" if mapping.choices else "0A000: some rows lack a part"
+    return tuple(
+        Behaviour(item.behaviour, "not possible", why) if item.behaviour == _FOR_UPDATE else item
+        for item in found
+    )
 
 
 def find(behaviour: str, form: Form, server_version: int | None = None) -> Behaviour:
@@ -143,8 +205,9 @@ def find(behaviour: str, form: Form, server_version: int | None = None) -> Behav
     :param server_version: PostgreSQL's major version, as in 15, None if not known
     """
     if behaviour == "MERGE" and server_version is not None:
-        possible = server_version >= _MERGE_FROM
-        return Behaviour(behaviour, "kept" if possible else "not possible", "from 17 on")
+        first = _MERGE_FROM[form == "reversed"]
+        verdict: Verdict = "kept" if server_version >= first else "not possible"
+        return Behaviour(behaviour, verdict, f"from {first} on")
     known = (item for item in behaviours(form) if item.behaviour == behaviour)
     return next(known, Behaviour(behaviour, "kept"))
 

@@ -54,6 +54,8 @@ def _problems(first: Mapping, second: Mapping) -> Iterator[str]:
         yield from _problems_over_several(first, second)
     if first.tag is not None and second.tag is not None:
         yield "both share their target by a tag; contract the older version first"
+    if second.chosen_form == "reversed":
+        yield f"{second.name!r} is reversed: {second.legacy.title} stays what it is"
     if first.chosen_form not in _FORMS:
         yield (
             f"the view of {first.name!r} is {first.chosen_form}, and what serves it is in "

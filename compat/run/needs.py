@@ -100,10 +100,18 @@ def read(path: Path, mapping: Mapping, server_version: int | None = None) -> Nee
 
 
 def possible_forms(mapping: Mapping) -> tuple[Form, ...]:
-    """Return the forms that the view of a mapping can have; no bridge where nothing converts."""
+    """Return the forms that a mapping can have; no bridge where nothing converts.
+
+    The last is the one that leaves the legacy table what it is.
+    """
+    forms: list[Form] = ["instead_of"]
     if not mapping.reasons_against_updatable:
-        return ("updatable", "instead_of")
-    return ("instead_of",) if mapping.reasons_against_bridged else ("bridged", "instead_of")
+        forms.insert(0, "updatable")
+    elif not mapping.reasons_against_bridged:
+        forms.insert(0, "bridged")
+    if not mapping.reasons_against_reversed:
+        forms.append("reversed")
+    return tuple(forms)
 
 
 _HINT: Final = "give what `compat-codemod scan PATH --mapping FILE --json` printed"

@@ -15,7 +15,7 @@ from compat.compile import copy as compiled
 from compat.compile import view
 from compat.compile.source import parents
 from compat.connection import Connection
-from compat.fidelity import Behaviour, behaviours
+from compat.fidelity import Behaviour, behaviours_of
 from compat.mapping import Form, Mapping
 from compat.names import ident, idents
 from compat.rules import Lens, Row
@@ -115,7 +115,7 @@ def plan(conn: Connection, mapping: Mapping) -> Plan:
             )
             for lens in mapping.lenses
         ),
-        fidelity=behaviours(mapping.chosen_form),
+        fidelity=behaviours_of(mapping),
         dependents=_dependents(conn, mapping, stored),
         indexes=suggested_indexes(mapping),
         steps=_steps(mapping),

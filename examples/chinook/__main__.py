@@ -1,30 +1,32 @@
-"""Execute one of the scripts of this example: python -m examples.chinook sample"""
+"""Executes one of the scripts of this example: `python -m examples.chinook sample`."""
 
-from __future__ import annotations
-
+import argparse
+import os
+import sys
 from pathlib import Path
-from typing import Literal
 
-import cyclopts
 import psycopg
 
-from compat.connection import resolve_url
-
-FOLDER = Path(__file__).parent
-
-app = cyclopts.App(name="examples.chinook", help=__doc__, version_flags=[])
+SCRIPTS = {file.stem: file for file in sorted(Path(__file__).parent.glob("*.sql"))}
 
 
-@app.default
-def execute(script: Literal["sample", "targets", "references"], url: str | None = None) -> None:
-    """Execute a script.
-
-    :param script: the legacy tables with made-up rows, those of version 2, or what comes last
-    :param url: the database (default: DATABASE_URL)
-    """
-    with psycopg.connect(resolve_url(url)) as conn:
-        conn.execute((FOLDER / f"{script}.sql").read_bytes())
+def main() -> int:
+    """Execute the script; 2 when the database cannot be reached, or refuses it."""
+    parser = argparse.ArgumentParser(prog="python -m examples.chinook", description=__doc__)
+    parser.add_argument("script", choices=SCRIPTS)
+    parser.add_argument("--url", default=os.environ.get("DATABASE_URL"))
+    options = parser.parse_args()
+    if not options.url:
+        parser.error("name the database: --url, or DATABASE_URL")
+    try:
+        with psycopg.connect(options.url) as conn:
+            conn.execute(SCRIPTS[options.script].read_bytes())
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or str(error).strip().splitlines()[-1]
+        print(f"chinook: the database said: {reason}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

@@ -224,7 +224,7 @@ def _of_the_triggers(mapping: Mapping) -> Iterator[Mutation]:
         *sync.attach_reverse(mapping),
         *_attached(mapping),
     ]:
-        if match := re.match(r'CREATE TRIGGER ("[^"]+")[^;]*?\sON (".+?"\.".+?") ?\s', statement):
+        if match := re.search(r'CREATE TRIGGER ("[^"]+")[^;]*?\sON (".+?"\.".+?") ?\s', statement):
             drop = f"DROP TRIGGER {match[1]} ON {match[2]}"
             yield Mutation(f"trigger {match[1]} dropped", drop, statement)
 
@@ -244,14 +244,14 @@ def _of_the_functions(mapping: Mapping) -> Iterator[Mutation]:
         *_attached(mapping),
     ]:
         if match := re.match(r'CREATE OR REPLACE FUNCTION "compat"\.".*__(\w+)"\(\)', statement):
-            for title, changed in _bodies(mapping, match[1], statement):
+            for title, changed in _bodies(match[1], statement):
                 if changed != statement:
                     yield Mutation(f"{match[1]}: {title}", changed, statement)
 
 
-def _bodies(mapping: Mapping, operation: str, text: str) -> Iterator[tuple[str, str]]:
+def _bodies(operation: str, text: str) -> Iterator[tuple[str, str]]:
     yield from _assignments(text)
-    yield from _inserted(mapping, operation, text)
+    yield from _inserted(text)
     for title, old, new in _PATTERNS:
         for number, match in enumerate(re.finditer(old, text)):
             changed = text[: match.start()] + match.expand(new) + text[match.end() :]
@@ -279,6 +279,23 @@ _PATTERNS = (
     ("branches of the update turned", r"IF (NEW\.\"price\" IS)(.*?) THEN\n    UPDATE",
      r"IF NOT (\1\2) THEN\n    UPDATE"),
     ("a changed column forgotten", r"\n    OR NEW\.\"(\w+)\" IS DISTINCT FROM OLD\.\"\1\"", r""),
+    ("a guard off", r"IF NOT \(ROW\(.*?ROW\(OLD\.\*\)::record\) THEN", r"IF false THEN"),
+    ("lock dropped", r" FOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE);", r";"),
+    ("own changes are conflicts too", r"AND compat\.is_own_change\(\w+\.xmin\)", r"AND false"),
+    ("first changed column forgotten",
+     r"IF NEW\.\"(\w+)\" IS DISTINCT FROM OLD\.\"\1\"(?= THEN|\n    OR)", r"IF false"),
+    ("other table", r"wanted = 1 THEN", r"wanted = 2 THEN"),
+    ("always moved", r"IF stays OR ", r"IF "),
+    ("no lock on a key", r"PERFORM pg_catalog\.pg_advisory_xact_lock\(.*?\);", r"NULL;"),
+    ("key not looked for", r"IF EXISTS \(SELECT FROM \(", r"IF false AND EXISTS (SELECT FROM ("),
+    ("DELETE dropped", r"(?<=\n)\s+DELETE FROM [^;]*;", r"    NULL;"),
+    ("conflict not expected", r"\n +ON CONFLICT \([^;]*?\) DO NOTHING(?=\n)", r""),
+    ("marker turned", r"IF NEW\.\"compat_via_view\" THEN",
+     r"IF NEW.\"compat_via_view\" IS NOT TRUE THEN"),
+    ("assignment dropped", r"(?<=\n) +NEW\.\"\w+\" := [^;]*;", r"    NULL;"),
+    ("number not looked up", r"INTO NEW\.\"\w+\"\n    FROM (.*) WHERE (.*);",
+     r"\g<0> NEW.legacy_maker := NULL;"),
+    ("contradiction allowed", r"PERFORM compat\.contradict\(.*?\);", r"NULL;"),
     ("WHERE dropped", r"WHERE ([tr])\.\"\w+\" = OLD\.\"\w+\"(?=;)", r"WHERE true"),
 )  # fmt: skip
 _ONLY_OF_THE_VIEW = frozenset({"RETURN a changed row"})
@@ -316,19 +333,18 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
                 yield f"{where} and {other} swapped", put(swapped)
 
 
-def _inserted(mapping: Mapping, operation: str, text: str) -> Iterator[tuple[str, str]]:
-    """Yield the text with each value of the last INSERT replaced by NULL."""
-    match = re.search(r"VALUES \((.*?)\)(?=;|\n    ON CONFLICT)", text, re.DOTALL)
-    if match is None:
-        return
-    values = match[1].split(",\n")
-    table = mapping.legacy if operation == "reverse" else mapping.target
-    for at in range(len(values)):
-        changed = ",\n".join([*values[:at], "NULL", *values[at + 1 :]])
-        yield (
-            f"value {at + 1} of {table.name} → NULL",
-            (text[: match.start(1)] + changed + text[match.end(1) :]),
-        )
+def _inserted(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the text with each value of an INSERT replaced by NULL."""
+    ends = r"(?=;|\n +ON CONFLICT|\n +RETURNING)"
+    statements = re.finditer(rf"INSERT INTO (\S+) [^;]*?VALUES \((.*?)\){ends}", text, re.DOTALL)
+    for number, match in enumerate(statements, start=1):
+        values = match[2].split(",\n")
+        for at in range(len(values)):
+            changed = ",\n".join([*values[:at], "NULL", *values[at + 1 :]])
+            yield (
+                f"INSERT {number}, value {at + 1} of {match[1]} → NULL",
+                text[: match.start(2)] + changed + text[match.end(2) :],
+            )
 
 
 def main(names: list[str]) -> int:
