@@ -10,6 +10,8 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 MAJOR ?= 18
+MUTATIONS ?=
+SOAK_RUNS ?= 20
 SOAK_CASES ?= 100000
 CHECKED := $(wildcard compat codemods verify examples tests benchmarks)
 # Checked on its own: beside the packages it would be taken for a part of the Alembic library.
@@ -17,7 +19,7 @@ CHECKED_ALONE := $(wildcard alembic/env.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lint format test test-major soak demo bench clean
+.PHONY: help setup lint format test proofs test-major mutations soak demo bench clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | \
@@ -66,17 +68,25 @@ format: $(STAMP)  ## Format the code, sort the imports
 	$(BIN)/python -m ruff format .
 
 test: $(STAMP)  ## Run the tests, e.g. make test PYTEST_ARGS="-k copy -x"
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not proof" $(PYTEST_ARGS)
+
+proofs: $(STAMP)  ## Run the long tests: random migrations, a whole sample database, autogenerate
+	$(BIN)/python -m pytest -n auto -m proof $(PYTEST_ARGS)
 
 # What runs SQL; the rest of the suite rewrites files, whatever the server.
 test-major: $(STAMP)  ## Run what depends on the server on another one, e.g. make test-major MAJOR=16
 	env -u DATABASE_URL COMPAT_POSTGRES_MAJOR=$(MAJOR) \
-	$(BIN)/python -m pytest -n auto tests/compat tests/run tests/verify $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not proof" tests/compat tests/run tests/verify $(PYTEST_ARGS)
 
+# And a table under constant writes, verified again and again: one false alarm would be too many.
 soak: $(STAMP)  ## Play random migrations beside a twin of the legacy table, for about an hour
 	@seed=$${TWIN_SEED:-$$(date +%s)}; echo "TWIN_SEED=$$seed"; \
 	TWIN_SEED=$$seed TWIN_CASES=$(SOAK_CASES) \
 	$(BIN)/python -m pytest -n auto tests/compat/test_twins.py $(PYTEST_ARGS)
+	VERIFY_RUNS=$(SOAK_RUNS) $(BIN)/python -m pytest -s tests/verify/test_live.py $(PYTEST_ARGS)
+
+mutations: $(STAMP)  ## Mutate what is generated: does compat-verify see each? e.g. MUTATIONS=half
+	$(BIN)/python -m tests.verify.mutations $(MUTATIONS)
 
 demo: $(STAMP)  ## Run the whole journey on a real PostgreSQL
 	$(BIN)/compat demo $(DEMO_ARGS)

@@ -246,7 +246,7 @@ def in_transition(mapping: Mapping) -> Mapping:
     read_only = (rule for rule in mapping.rules if rule.legacy not in bridge.names)
     return replace(
         mapping,
-        legacy=bridge.shown,
+        legacy=_enforced(bridge) if bridge.is_reversed else bridge.shown,
         target=replace(
             carrier,
             # Nobody need give what the triggers fill in.
@@ -265,6 +265,12 @@ def in_transition(mapping: Mapping) -> Mapping:
         needs=(),
         accept=() if bridge.is_reversed else mapping.accept,
     )
+
+
+def _enforced(bridge: Bridge) -> Table:
+    """Return the shown table without what nothing holds its rows to."""
+    held = tuple(item for item in bridge.shown.constraints if item.kind != "check")
+    return replace(bridge.shown, constraints=held, triggers=(), sequences=())
 
 
 def _unique_keys(bridge: Bridge) -> Iterator[Constraint]:

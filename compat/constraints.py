@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from compat.mapping import Mapping
 from compat.names import ident
+from compat.shapes import Parent as ParentPart
+from compat.shapes import Place
 from compat.tables import Constraint, Table
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s(),."]+)'
@@ -127,40 +129,58 @@ def blame_of_legacy(mapping: Mapping) -> dict[str, Blame]:
     return {item.name: _blame(item, item.columns) for item in keys(mapping.legacy)}
 
 
-def blame_of_target(mapping: Mapping) -> dict[str, Blame]:
-    """Return what the legacy table would have said, by the names of the target's constraints.
+def blame_of(mapping: Mapping, place: Place) -> dict[str, Blame]:
+    """Return what the legacy table would have said, by the names of the constraints of a place.
 
-    A constraint that only the target has keeps its name.
+    A constraint that only the place has keeps its name.
     """
-    return {item.name: _translated(mapping, item) for item in keys(mapping.target)}
+    return {item.name: _translated(mapping, place, item) for item in keys(place.table)}
 
 
 def unmatched(mapping: Mapping) -> tuple[Constraint, ...]:
-    """Return the keys of the legacy table that the target has no counterpart for."""
-    matched = {blame.constraint for blame in blame_of_target(mapping).values()}
-    return tuple(item for item in keys(mapping.legacy) if item.name not in matched)
+    """Return the keys of the legacy table that no table of the target has a counterpart for.
 
-
-def legacy_columns(mapping: Mapping, target_columns: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the legacy columns that are written to these, or None where one has no such.
-
-    The tag of a mapping is left out: all legacy rows have the same.
+    What is unique in one of several tables that rows are in may be in another of them as well; only
+    of the row's own key the view sees to that.
     """
-    written: dict[str, str] = {}
-    for lens in mapping.lenses:
-        if lens.ends.target_table == mapping.target:
-            written |= {name: lens.legacy.name for name in lens.targets if name not in written}
+    matched = {blame.constraint for p in mapping.places for blame in blame_of(mapping, p).values()}
+    own = mapping.legacy.row_key
+    return tuple(
+        item
+        for item in keys(mapping.legacy)
+        if item.name not in matched
+        or (mapping.choices and item.kind != "foreign_key" and item.columns != own)
+    )
+
+
+def legacy_names(mapping: Mapping, place: Place) -> dict[str, tuple[str, ...]]:
+    """Return, for the columns of a place, the legacy columns that they hold or stand for.
+
+    A column that references a parent stands for what identifies that.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for lens in mapping.lenses_of(place):
+        found |= {name: (lens.legacy.name,) for name in lens.targets if name not in found}
+    if place.part is None:
+        for part in mapping.parts:
+            if isinstance(part, ParentPart):
+                found |= {other: part.holds for _, other in part.on if other not in found}
+        return found
+    of_target = legacy_names(mapping, mapping.places[0])
+    joined = {mine: of_target[other] for mine, other in place.on if other in of_target}
+    return joined | found
+
+
+def _translated(mapping: Mapping, place: Place, item: Constraint) -> Blame:
+    if isinstance(place.part, ParentPart) and item.kind != "foreign_key":
+        return Blame(item.name)  # many legacy rows have one parent
+    names = legacy_names(mapping, place)
+    # All legacy rows have the same tag.
     tag = None if mapping.tag is None else mapping.tag.column
-    wanted = [name for name in target_columns if name != tag]
-    if not wanted or not written.keys() >= set(wanted):
-        return None
-    return tuple(written[name] for name in wanted)
-
-
-def _translated(mapping: Mapping, item: Constraint) -> Blame:
-    columns = legacy_columns(mapping, item.columns)
-    if columns is None:
+    wanted = [name for name in item.columns if name != tag or place.part is not None]
+    if not wanted or not names.keys() >= set(wanted):
         return Blame(item.name)
+    columns = tuple(dict.fromkeys(legacy for name in wanted for legacy in names[name]))
     same_values = not any(mapping.lens(name).converts for name in columns)
     for other in keys(mapping.legacy):
         if _family(item) == _family(other) and set(other.columns) == set(columns):

@@ -160,6 +160,7 @@ _REVERSED: Final = (
     Behaviour(
         "COPY … FROM", "kept with a note", "without a column list it must bring the new ones"
     ),
+    Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
     Behaviour("reflection", "kept with a note", "the new columns are listed"),
     Behaviour(
         "CHECK constraints and foreign keys of the target",
@@ -191,7 +192,11 @@ def behaviours_of(mapping: Mapping) -> tuple[Behaviour, ...]:
     found = behaviours(mapping.chosen_form)
     if not (may_lack or mapping.choices):
         return found
-    why = "0A000: the rows are in several tables" if mapping.choices else "0A000: some rows lack a part"
+    why = (
+        "0A000: the rows are in several tables"
+        if mapping.choices
+        else "0A000: some rows lack a part"
+    )
     return tuple(
         Behaviour(item.behaviour, "not possible", why) if item.behaviour == _FOR_UPDATE else item
         for item in found

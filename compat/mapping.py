@@ -24,7 +24,7 @@ from compat.rules import AnyRule, Constant, Ends, Expression, Lens, Row
 from compat.rules.json_field import clashes
 from compat.rules.lens import new_row
 from compat.shapes import AnyPart, Choice, Half, Parent, Place, Tag
-from compat.shapes import Fill as Fill  # part of what one writes a mapping with
+from compat.shapes import Fill as Fill  # noqa: PLC0414  (mappings are written with it)
 from compat.tables import STRICT, Column, Table
 
 Form = Literal["updatable", "bridged", "instead_of", "reversed"]

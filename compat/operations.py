@@ -1,5 +1,5 @@
 """Alembic operations: op.create_sync, op.create_compat_view, op.cutover, op.contract, and reverses;
-op.alter_mapping and op.repair_compat_view.
+op.alter_mapping, op.switch_form and op.repair_compat_view.
 
 They emit the statements of compat.compile, online and with --sql. Online, a step that the command
 line has done already is skipped, so that revisions and `compat` can be used side by side.
@@ -24,7 +24,8 @@ from compat.compile.install import install, installed
 from compat.compile.replace import Phase
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
-from compat.run import versions
+from compat.names import regclass
+from compat.run import switch, versions
 from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import RETRYABLE, LockPolicy, again, open_transactions
 from compat.run.steps import can_publish, check_tables, check_values, check_view
@@ -274,6 +275,83 @@ class AlterMappingOp(CompatOperation):
         """
         if state.load(conn, self.mapping.name).phase in state.BEFORE_CUTOVER:
             check_values(conn, self.mapping)
+
+
+@Operations.register_operation("switch_form")
+class SwitchFormOp(CompatOperation):
+    """Gives a migration that was cut over another form, where no rows have to be copied for it.
+
+    Else `compat switch` does it, and the revision finds it done.
+
+    :param before: the mapping that the database holds
+    :param mapping: the same in another form
+    """
+
+    operation = "switch_form"
+
+    def __init__(
+        self,
+        before: Mapping,
+        mapping: Mapping,
+        lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
+    ) -> None:
+        super().__init__(mapping, lock_timeout, max_attempts)
+        self.before = before
+
+    @classmethod
+    def switch_form(
+        cls,
+        operations: Operations,
+        before: Mapping,
+        mapping: Mapping,
+        *,
+        lock_timeout: int = LockPolicy.timeout_ms,
+        max_attempts: int = LockPolicy.max_attempts,
+    ) -> None:
+        """Give a migration another form; see compat.compile.switch."""
+        operations.invoke(cls(before, mapping, lock_timeout, max_attempts))
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that takes this one back, where there is a way."""
+        return SwitchFormOp(self.mapping, self.before, self.lock_timeout, self.max_attempts)
+
+    def statements(self) -> list[str]:
+        """Refuse: the SQL depends on the rows that there are.
+
+        :raises StateError: always
+        """
+        raise _needs_database(self)
+
+    def pending(self, connection: sa.Connection) -> list[str] | None:
+        """See CompatOperation.pending."""
+        _, fingerprint = _stored(connection, self.mapping)
+        if fingerprint == self.mapping.fingerprint:
+            return None
+        if fingerprint != self.before.fingerprint:
+            raise _other_mapping(self.before, fingerprint)
+        driver, form = _driver(connection), self.mapping.chosen_form
+        if driver is None:
+            raise StateError(
+                f"{self.operation} of {self.mapping.name!r} needs psycopg 3",
+                f"run `compat switch {self.mapping.name} --to {form} --execute` first",
+            )
+        before, after = switch.switchable(driver, state.load(driver, self.mapping.name), form)
+        rows = connection.execute(sa.text(f"SELECT FROM {_bound(before.legacy.sql)} LIMIT 1"))
+        if before.chosen_form == "reversed" and rows.rowcount:
+            raise StateError(
+                f"{before.legacy.title} has rows, which a revision does not copy",
+                f"run `compat switch {before.name} --to {form} --execute` first",
+            )
+        legacy = before.legacy
+        still_empty = [
+            f"LOCK TABLE {legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
+            f"SELECT compat.require_empty({regclass(legacy.schema, legacy.name)})",
+        ]
+        return [
+            *(still_empty if before.chosen_form == "reversed" else []),
+            *switch.statements(before, after),
+        ]
 
 
 @Operations.register_operation("repair_compat_view")
@@ -569,7 +647,7 @@ PublishOp = _register("publish", publish.publish, "published", base=_Publish)
 UnpublishOp = _register("unpublish", publish.unpublish, None)
 
 CreateCompatViewOp.makes_view, DropCompatViewOp.makes_view = True, False
-for _changing in (AlterMappingOp, RepairCompatViewOp):
+for _changing in (AlterMappingOp, SwitchFormOp, RepairCompatViewOp):
     Operations.implementation_for(_changing)(_execute)
 
 for _forward, _backward in (

@@ -20,7 +20,7 @@ from compat.compile.install import install, installed
 from compat.compose import compose_all
 from compat.connection import Connection
 from compat.errors import MappingError, StateError
-from compat.mapping import Mapping
+from compat.mapping import Form, Mapping
 
 LOCK_PREFIX = "compat "
 """What is hashed for a migration's advisory lock: this and the mapping's name."""
@@ -48,6 +48,7 @@ class Stored:
     :param mapping: what view, triggers and functions are made of: composed with the later versions
         that the migration reads through by now
     :param stated: what was expanded, which the fingerprint is of
+    :param switching: the form to which a switch is under way
     """
 
     mapping: Mapping
@@ -56,6 +57,7 @@ class Stored:
     changed_at: datetime
     progress: Progress | None
     stated: Mapping
+    switching: Form | None = None
 
     @property
     def legacy_sql(self) -> str:
@@ -103,6 +105,7 @@ def load_all(conn: Connection) -> tuple[Stored, ...]:
             """
             SELECT m.name, m.document, m.fingerprint, m.phase, m.changed_at,
                    to_jsonb(m) ->> 'through' AS through,
+                   to_jsonb(m) ->> 'switching' AS switching,
                    p.started_at, p.finished_at, r.ranges, r.ranges_finished, r.rows_seen,
                    r.rows_copied
             FROM compat.mapping m LEFT JOIN compat.copy_progress p ON p.mapping = m.name
@@ -238,5 +241,11 @@ def _stored(row: dict[str, Any], mapping: Mapping) -> Stored:
             row["finished_at"],
         )
     return Stored(
-        mapping, row["fingerprint"], row["phase"], row["changed_at"], progress, _stated(row)
+        mapping,
+        row["fingerprint"],
+        row["phase"],
+        row["changed_at"],
+        progress,
+        _stated(row),
+        row["switching"],
     )

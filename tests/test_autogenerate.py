@@ -33,6 +33,8 @@ from tests.run.support import (
     verify,
 )
 
+pytestmark = pytest.mark.proof
+
 HEAD = "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
 LEGACY = """
 lines = sa.Table(
@@ -413,6 +415,21 @@ def test_the_bridge_is_no_drift_and_its_triggers_are_repaired(
 
     assert names(project.upgrade("repaired"))[0] == ["repair_compat_view"]
 
+    assert catalogue(conn) == before
+
+
+def test_what_the_legacy_table_carries_for_v2_is_no_drift_and_is_repaired(
+    project: Project, url: str, conn: Connection, described: Mapping
+) -> None:
+    project.mapping(replace(described, form="reversed"))
+    project.models(ALL, REGISTER.format(goal="expanded"))
+    project.upgrade("expand")
+    fill_lines(conn, 10)
+    steps(url, "lines", "copy")
+    project.succeed("check")
+    before = catalogue(conn)
+    conn.execute('DROP TRIGGER "00_compat_bridge_insert" ON lines')
+    assert names(project.upgrade("repaired"))[0] == ["repair_compat_view"]
     assert catalogue(conn) == before
 
 

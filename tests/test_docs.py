@@ -6,6 +6,7 @@ The guide is executed as it stands, block by block, on one database.
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from alembic import op
 from compat import rules
 from compat.database import Database
 from tests.repository import ROOT
+from verify.runner import NAMES
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 COMMANDS = ("compat", "compat-verify", "compat-codemod", "alembic", "python", "make")
@@ -89,6 +91,22 @@ def test_the_mapping_page_describes_every_rule() -> None:
     made.remove("Chain")  # which `compat.compose` makes; nobody writes one
     assert len(made) == 11
     assert {name for name in made if f"rules.{name}(" not in text} == set()
+
+
+def test_every_call_on_the_page_on_verifying_is_one_that_the_command_takes() -> None:
+    text = (ROOT / "docs" / "verify.md").read_text("utf-8")
+    blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    calls = re.findall(r"(?:^|run: |entry: )compat-verify\b([^#\n]*)", blocks, re.MULTILINE)
+    assert len(calls) >= 6
+    asked = [sys.executable, "-c", "from verify.cli import main; main()", "--help"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=ROOT)
+    known = set(re.findall(r"--[a-z-]+", said.stdout))
+    for call in calls:
+        words = shlex.split(call)
+        options = {word for word in words if word.startswith("--")}
+        assert options <= known, call
+        if "--checks" in words:
+            assert set(words[words.index("--checks") + 1].split(",")) <= set(NAMES), call
 
 
 def test_the_alembic_page_names_only_operations_that_exist() -> None:

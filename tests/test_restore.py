@@ -23,6 +23,8 @@ from tests.run.support import (
 )
 from tests.test_alembic import create, operating
 
+pytestmark = pytest.mark.proof
+
 LEGACY = "SELECT * FROM lines ORDER BY id"
 DONE = {
     "expanded": (),

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from compat import catalog
+from compat.bridge import in_transition
 from compat.connection import Connection
 from compat.mapping import Mapping
-from compat.state import Stored
+from compat.state import Phase, Stored
 from verify.compare.log import Log
 from verify.options import Options
+
+NO_TABLE = "a published version has no table of its own to try it on"
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,39 @@ class Context:
         return self.stored.phase == "cutover"
 
     @property
+    def has_table(self) -> bool:
+        """False where the view stands beside no table whose rows it shows.
+
+        That is so of a version that was published, and where the legacy table itself has v2's rows.
+        """
+        return self.stored.phase != "published" and not self.writes_legacy
+
+    @property
+    def writes_legacy(self) -> bool:
+        """True where what the view takes must fit the legacy table too, which it writes to."""
+        return self.stored.stated.chosen_form == "reversed"
+
+    @property
+    def facing(self) -> Context:
+        """The same as the clients of the view have it: in the form `reversed`, those of v2.
+
+        Between their table, which the view stands for, and the legacy one are plain renames.
+        """
+        if self.mapping.chosen_form != "reversed":
+            return self
+        mapping = replace(in_transition(self.mapping), form="updatable", fills=())
+        phase: Phase = "published" if self.is_cutover else self.stored.phase
+        return replace(self, stored=replace(self.stored, mapping=mapping, phase=phase))
+
+    @property
     def view_name(self) -> str:
-        """The name of the view in this phase, in the legacy table's schema."""
-        return self.mapping.legacy.name if self.is_cutover else self.mapping.standby_name
+        """The name of the view in this phase, in the schema of what it stands for."""
+        is_in_use = self.stored.phase in ("cutover", "published")
+        return self.mapping.view_of.name if is_in_use else self.mapping.standby_name
 
     @property
     def physical_name(self) -> str:
-        """The name of the legacy table in this phase."""
+        """The name of the legacy table in this phase, where there is one."""
         return self.mapping.retired_name if self.is_cutover else self.mapping.legacy.name
 
     @property
@@ -71,7 +100,7 @@ class Context:
         if self.stored.phase not in ("expanded", "copying"):
             return None
         found = self.conn.execute(
-            f"SELECT EXISTS (SELECT FROM {self.stored.legacy_sql})"
+            f"SELECT EXISTS (SELECT FROM {self.stored.stated.legacy.sql})"
         ).fetchone()
         if found == (False,):
             return None

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from compat.bridge import bridge_of, carrier_of
+from compat.bridge import bridge_of, carrier_of, is_bridge
 from compat.compile import bridge, errors
 from compat.compile.functions import TARGET, bodies
 from compat.compile.source import matches, tagged
@@ -185,7 +185,7 @@ class _Definition:
 
 @dataclass(frozen=True)
 class _BridgeDefinition:
-    """The inner view of a bridge, and the triggers on the target.
+    """The inner view of a bridge, and the triggers on the table that carries it.
 
     :param query: of the inner view, names the target without its schema
     :param triggers: each up to the name of its table, from there to that of its function, and the
@@ -193,13 +193,14 @@ class _BridgeDefinition:
     """
 
     query: str
+    marker: str
     triggers: tuple[tuple[str, str, str], ...]
 
 
 def _definition(context: Context) -> _Definition:
     conn, mapping = context.conn, context.mapping
     view = regclass(mapping.legacy.schema, context.view_name)
-    bridge = _bridge_definition(context) if mapping.chosen_form == "bridged" else None
+    bridge = _bridge_definition(context) if is_bridge(context.stored.stated) else None
     path = "compat" if bridge is not None else mapping.target.schema
     triggers = conn.execute(
         "SELECT t.tgname, t.tgtype::int, pg_catalog.pg_get_functiondef(t.tgfoid)"
@@ -231,7 +232,8 @@ def _query(context: Context, view: str, path: str) -> str:
 
 
 def _bridge_definition(context: Context) -> _BridgeDefinition:
-    mapping = context.mapping
+    mapping = context.stored.stated
+    base = bridge_of(mapping).base
     inner = regclass("compat", bridge.inner_name(mapping))
     functions = list(bodies(bridge.define(mapping)))
     rows = context.conn.execute(
@@ -240,7 +242,7 @@ def _bridge_definition(context: Context) -> _BridgeDefinition:
         " pg_catalog.pg_get_functiondef(t.tgfoid)"
         " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        f" WHERE c.oid = {regclass(mapping.target.schema, mapping.target.name)}"
+        f" WHERE c.oid = {regclass(base.schema, base.name)}"
         " AND t.tgfoid = ANY (SELECT to_regprocedure(f) FROM unnest(%s::text[]) AS f)",
         [functions],
     ).fetchall()
@@ -249,8 +251,8 @@ def _bridge_definition(context: Context) -> _BridgeDefinition:
         head, _, tail = definition.partition(place)
         condition = tail.rpartition(" EXECUTE FUNCTION ")[0]
         triggers.append((head, condition, function.partition(" RETURNS trigger\n")[2]))
-    query = _query(context, inner, mapping.target.schema)
-    return _BridgeDefinition(query, tuple(triggers))
+    marker = bridge_of(mapping).marker.name
+    return _BridgeDefinition(_query(context, inner, base.schema), marker, tuple(triggers))
 
 
 def _create(conn: Connection, scratch: Scratch, definition: _Definition, rows: int) -> int:
@@ -289,6 +291,7 @@ def _create(conn: Connection, scratch: Scratch, definition: _Definition, rows: i
         copied = _copy_rows(conn, scratch, rows)
         if not copied:
             _make_up_a_row(conn, scratch)
+        _advance_identities(conn, scratch)
         scratch.keep(conn)
         scratch.check_apart(conn)
     return copied or 1
@@ -303,6 +306,7 @@ def _copy_rows(conn: Connection, scratch: Scratch, rows: int) -> int:
         copy = replace(original, schema=scratch.schema)
         copy = scratch.target if original is mapping.target else copy
         copied += conn.execute(f"{_insert(copy, original.sql)}{where} LIMIT {rows:d}").rowcount
+    copied += _copy_lacking_rows(conn, scratch)
     for place in mapping.places[1:]:
         copy = replace(place.table, schema=scratch.schema)
         belongs = f"SELECT FROM {scratch.target.sql} AS t WHERE {matches(place, TARGET)}"
@@ -312,11 +316,39 @@ def _copy_rows(conn: Connection, scratch: Scratch, rows: int) -> int:
     return copied
 
 
+def _copy_lacking_rows(conn: Connection, scratch: Scratch) -> int:
+    """Copy one row more of the target for each part that there is not of every row."""
+    mapping, copied = scratch.mapping, 0
+    key = ident(mapping.target_key[0])
+    for place in mapping.places[1:]:
+        if place.part is None or not place.part.may_lack:
+            continue
+        copied += conn.execute(
+            f"{_insert(scratch.target, mapping.target.sql)} AS {TARGET.name} WHERE NOT EXISTS "
+            f"(SELECT FROM {place.table.sql} AS {place.row.name} WHERE {matches(place, TARGET)})"
+            f" AND {tagged(mapping) or 'true'} AND NOT EXISTS (SELECT FROM {scratch.target.sql}"
+            f" AS c WHERE c.{key} = {TARGET.name}.{key}) LIMIT 1"
+        ).rowcount
+    return copied
+
+
+def _advance_identities(conn: Connection, scratch: Scratch) -> None:
+    """Let the copies, whose sequences are their own, number new rows after those that they have."""
+    for table in scratch.tables:
+        for column in table.columns:
+            if column.identity is not None:
+                highest = f"pg_catalog.max({ident(column.name)})"
+                conn.execute(
+                    "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence("
+                    f"{literal(table.sql)}, {literal(column.name)})::regclass, {highest})"
+                    f" FROM {table.sql} HAVING {highest} > 0"
+                )
+
+
 def _create_bridge(conn: Connection, scratch: Scratch, definition: _BridgeDefinition) -> None:
     inner = qualified(scratch.schema, bridge.inner_name(scratch.mapping))
-    marker = bridge_of(scratch.mapping).marker.name
     conn.execute(f"CREATE VIEW {inner} AS {definition.query}")
-    conn.execute(f"ALTER VIEW {inner} ALTER COLUMN {ident(marker)} SET DEFAULT true")
+    conn.execute(f"ALTER VIEW {inner} ALTER COLUMN {ident(definition.marker)} SET DEFAULT true")
     for number, (head, condition, text) in enumerate(definition.triggers):
         function = qualified(scratch.schema, f"bridge_{number}")
         conn.execute(f"CREATE FUNCTION {function}() RETURNS trigger\n{text}")
@@ -373,11 +405,11 @@ def _make_up_a_row(conn: Connection, scratch: Scratch) -> None:
         raise CannotCopy("the table is empty, and its view takes no row")
 
 
-def key_of_a_row(conn: Connection, scratch: Scratch) -> Cells:
-    """Return the legacy key of one row of the copy."""
+def keys_of_rows(conn: Connection, scratch: Scratch, limit: int) -> list[Cells]:
+    """Return the legacy keys of rows of the copy, at least of one."""
     names = scratch.mapping.legacy.row_key
     columns = ", ".join(f"{ident(name)}::text" for name in names)
-    row = conn.execute(f"SELECT {columns} FROM {scratch.view} LIMIT 1").fetchone()
-    if row is None:
+    rows = conn.execute(f"SELECT {columns} FROM {scratch.view} LIMIT {limit:d}").fetchall()
+    if not rows:
         raise CannotCopy("the view shows no row of its target")
-    return dict(zip(names, row, strict=True))
+    return [dict(zip(names, row, strict=True)) for row in rows]

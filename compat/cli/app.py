@@ -24,7 +24,7 @@ class InOrderOfUse(TyperGroup):
     """Lists the commands in the order in which a migration needs them."""
 
     before = ("draft", "plan", "schema", "expand", "unexpand", "copy")
-    after = ("cutover", "rollback", "usage", "contract", "move", "unmove", "status")
+    after = ("cutover", "rollback", "switch", "usage", "contract", "move", "unmove", "status")
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands: those of the order first."""

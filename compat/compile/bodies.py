@@ -6,15 +6,10 @@ The UPDATE and DELETE here re-check that the row still is what the client's stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from compat.compile import errors
-from compat.compile.functions import (
-    TARGET,
-    assignments_of_update,
-    columns_and_values,
-    same_target_row,
-)
+from compat.compile.functions import TARGET, any_changed, assignments_of_update, same_target_row
 from compat.mapping import Mapping
 from compat.names import literal
 from compat.rules import NEW, OLD, Expression, Lens
@@ -22,34 +17,21 @@ from compat.rules import NEW, OLD, Expression, Lens
 
 def _insert_body(mapping: Mapping) -> str:
     """Return the body that writes a row; a second time only when the first look was not enough."""
-    columns, values = columns_and_values(mapping.writes(NEW))
     returning = _returning(mapping)
-    statement = [
-        f"    INSERT INTO {mapping.target.sql} AS t ({columns})",
-        f"    VALUES ({values})",
-    ]
-    at_first = [*statement[:-1], f"{statement[-1]}{errors.on_conflict(mapping)}{returning};"]
-    if errors.on_conflict(mapping):
-        at_first.append("    doubtful := NOT FOUND;")
-    again = [*statement[:-1], f"{statement[-1]}{returning};"]
+    # RETURNING … INTO NEW sets it to NULL when there is no row.
+    given = "given" * bool(returning)
+    insert = errors.insert(mapping, mapping.places[0], mapping.writes(NEW), returning, given)
     return "\n".join(
         [
             "DECLARE",
             "    doubtful boolean := false;",
-            # RETURNING … INTO NEW sets it to NULL when there is no row.
-            *["    given CONSTANT record := NEW;"] * bool(returning),
+            *["    given CONSTANT record := NEW;"] * bool(given),
             "BEGIN",
             *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
             *errors.refuse_checks(mapping),
             *errors.doubts(mapping),
-            "    IF NOT doubtful THEN",
-            *at_first,
-            "    END IF;",
-            "    IF doubtful THEN",
-            *["    NEW := given;"] * bool(returning),
-            *errors.translated(mapping, again, NEW),
-            "    END IF;",
+            *insert,
             "    IF FOUND THEN",
             "        RETURN NEW;",
             "    END IF;",
@@ -88,17 +70,13 @@ def _updates(mapping: Mapping) -> list[str]:
     converting = [lens for lens in others if lens.converts]
     renamed = [lens for lens in others if not lens.converts]
     lines = [
-        f"    IF {_changed(keys)} THEN",
+        f"    IF {any_changed(keys)} THEN",
         *errors.translated(mapping, _update(mapping, mapping.lenses), NEW),
     ]
     if converting and renamed:
-        lines += [f"    ELSIF {_changed(converting)} THEN", *_update(mapping, others)]
+        lines += [f"    ELSIF {any_changed(converting)} THEN", *_update(mapping, others)]
         others = renamed
     return [*lines, "    ELSE", *_update(mapping, others or keys), "    END IF;"]
-
-
-def _changed(lenses: Iterable[Lens]) -> str:
-    return "\n    OR ".join(lens.changed(NEW, OLD) for lens in lenses)
 
 
 def _update(mapping: Mapping, lenses: Sequence[Lens]) -> list[str]:

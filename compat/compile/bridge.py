@@ -8,7 +8,7 @@ somebody has changed work through the view as on a table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compat import sqltypes
 from compat.bridge import Bridge, Bridged, bridge_of, in_transition, is_bridge, needs_bridge
@@ -44,6 +44,29 @@ def create(mapping: Mapping, *, filled: bool = False) -> list[str]:
         # After the filling: it is no change that the other shape should follow.
         *attach(mapping),
     ]
+
+
+def carry(mapping: Mapping, table: Table) -> list[str]:
+    """Return the statements that add the columns of a bridge alone, to be filled by a copy.
+
+    :param table: the target under another name
+    """
+    bridge = replace(bridge_of(mapping), base=table)
+    return [
+        _alter(bridge, [f"ADD COLUMN {_definition(column)}" for column in bridge.added]),
+        *([_create_indexes(bridge)] if bridge.extra else []),
+    ]
+
+
+def uncarry(mapping: Mapping, table: Table) -> list[str]:
+    """Return the statements that undo `carry`."""
+    bridge = replace(bridge_of(mapping), base=table)
+    return [_alter(bridge, [f"DROP COLUMN {ident(column.name)}" for column in bridge.added])]
+
+
+def serve(mapping: Mapping) -> list[str]:
+    """Return the statements that make use of the columns that `carry` has added."""
+    return [*create_inner(mapping), *define(mapping), *attach(mapping)]
 
 
 def drop(mapping: Mapping) -> list[str]:
@@ -280,6 +303,7 @@ def _insert_body(bridge: Bridge) -> str:
         return _function(
             [
                 f"IF {marker} THEN",
+                *_indented(_keep_drawn_keys(bridge)),
                 *_indented(_read(item, bridge) for item in bridge.columns),
                 *(["ELSE"] if bridge.extra else []),
                 *_indented(_given_by_legacy(bridge)),
@@ -326,6 +350,16 @@ def _draw_keys(mapping: Mapping) -> Iterator[str]:
         key = NEW.column(mapping.lens(sequence.column).targets[0])
         number = f"nextval({literal(sequence.sql)}::pg_catalog.regclass)"
         yield f"{key} := coalesce({key}, {number});"
+
+
+def _keep_drawn_keys(bridge: Bridge) -> Iterator[str]:
+    """Yield what gives a row of v2 without a key the one that the legacy column has just drawn."""
+    for sequence in bridge.mapping.legacy.sequences:
+        lens = bridge.mapping.lens(sequence.column)
+        if not (lens.converts and lens.targets) or _column(bridge.shown, lens.targets[0]).default:
+            continue
+        own = NEW.column(bridge.name_of(lens.targets[0]))
+        yield f"{own} := coalesce({own}, {lens.write(bridge.new)[lens.targets[0]]});"
 
 
 def _new_target(bridge: Bridge, legacy: Row) -> dict[str, str]:

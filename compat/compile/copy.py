@@ -8,6 +8,7 @@ So the copy never waits for a writer, which rules out deadlocks between the two.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import count
 
 from compat.bridge import in_transition
@@ -285,7 +286,8 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
 
 def _fill(mapping: Mapping, condition: str, tail: str, source: str) -> str:
     """Return the statement that gives rows the columns of v2 that they have not yet."""
-    written = bridge.assignments(mapping, LEGACY)
+    # As a record: the table itself is within reach of a user's expression, too.
+    written = bridge.assignments(mapping, replace(LEGACY, is_record=True))
     assigned = ",\n        ".join(f"{ident(name)} = {value}" for name, value in written.items())
     keys = [lens.legacy.name for lens in mapping.key]
     same = " AND ".join(f"{TARGET.column(name)} = {LEGACY.column(name)}" for name in keys)
@@ -303,12 +305,14 @@ def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str
     A target row that the sync has brought since the snapshot is a conflict, and gets no halves
     here. A row whose parent has gone meanwhile is passed by: the sweep brings it.
     """
+    # Bare names in a user's expression would be ambiguous beside the columns of parents and target.
+    row = replace(LEGACY, is_record=True)
     steps = [_seen(source, condition, tail)]
-    written, joins, conditions = mapping.writes(LEGACY), "", []
+    written, joins, conditions = mapping.writes(row), "", []
     for place in parents(mapping):
-        steps += shaped.parents_of(mapping, place, LEGACY)
+        steps += shaped.parents_of(mapping, place, row)
         alias = place.row.name
-        same = shaped.same_parent(mapping, place, LEGACY)
+        same = shaped.same_parent(mapping, place, row)
         joins += f"\n    LEFT JOIN {alias}_all AS {alias} ON {same}"
         written |= {other: place.row.column(mine) for mine, other in place.on}
         key = place.row.column(place.on[0][0])
@@ -322,14 +326,14 @@ def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str
     )
     for place in halves(mapping):
         joined = {mine: TARGET.column(other) for mine, other in place.on}
-        columns, values = columns_and_values(joined | mapping.writes_to(place, LEGACY))
+        columns, values = columns_and_values(joined | mapping.writes_to(place, row))
         optional = place.part is not None and place.part.may_lack
         given = f"\n    WHERE {_given(mapping, place)}" if optional else ""
         steps.append(
             f"{place.row.name}_copied AS (\n"
             f"    INSERT INTO {place.table.sql} AS {place.row.name} ({columns})\n"
             f"    SELECT {values}\n    FROM copied AS t JOIN seen AS l "
-            f"ON {same_target_row(mapping, LEGACY)}{given}\n)"
+            f"ON {same_target_row(mapping, row)}{given}\n)"
         )
     return _for_driver(f"WITH {', '.join(steps)}\n{_counted(mapping)}")
 

@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterable, Iterator
 
 from compat import constraints
+from compat.compile.functions import columns_and_values
 from compat.constraints import Blame
 from compat.mapping import Mapping
 from compat.names import ident, literal, regclass
 from compat.rules import NEW, Constant, Expression, Lens, Lookup, Row
+from compat.shapes import Half, Parent, Place
 from compat.tables import Constraint, Table
 
 _OTHER = Row("other")
@@ -65,13 +67,13 @@ def refuse_checks(mapping: Mapping) -> list[str]:
     return _indented(tests)
 
 
-def on_conflict(mapping: Mapping) -> str:
-    """Return the clause that lets an INSERT into the target leave out a row instead of failing.
+def on_conflict(table: Table) -> str:
+    """Return the clause that lets an INSERT into a table leave out a row instead of failing.
 
-    Nothing where the target has a deferrable key, which PostgreSQL refuses there, or BEFORE
+    Nothing where the table has a deferrable key, which PostgreSQL refuses there, or BEFORE
     triggers, which would fire again when the row is tried a second time.
     """
-    if mapping.target.triggers or any(map(constraints.is_deferred, _exclusive(mapping.target))):
+    if table.triggers or any(map(constraints.is_deferred, _exclusive(table))):
         return ""
     return "\n    ON CONFLICT DO NOTHING"
 
@@ -81,10 +83,11 @@ def doubts(mapping: Mapping) -> list[str]:
 
     A table that has been renamed or dropped since, or may not be read, is not looked at.
     """
-    looks = list(_looks(mapping))
+    looks = dict.fromkeys(_looks(mapping))
     if not looks:
         return []
-    relations = dict.fromkeys(relation for relation, _ in looks if relation != mapping.target.sql)
+    own = {table.sql for table in mapping.tables}
+    relations = dict.fromkeys(relation for relation, _ in looks if relation not in own)
     found = "\n        OR ".join(condition for _, condition in looks)
     lines = [f"    doubtful := {found};"]
     if relations:
@@ -120,26 +123,27 @@ def key_lenses(mapping: Mapping) -> tuple[Lens, ...]:
     names = set(mapping.legacy.row_key)
     for item in constraints.keys(mapping.legacy):
         names |= set(item.columns)
-    for item in constraints.keys(mapping.target):
-        names |= {
-            lens.legacy.name for lens in mapping.lenses if set(lens.targets) & set(item.columns)
-        }
+    for place, table in _stored(mapping):
+        of_keys = {name for item in _comparing(mapping, place, table) for name in item.columns}
+        for written, legacy in constraints.legacy_names(mapping, place).items():
+            names |= set(legacy) if written in of_keys else set()
     return tuple(lens for lens in mapping.lenses if lens.legacy.name in names and lens.targets)
 
 
-def translated(mapping: Mapping, statement: Iterable[str], row: Row) -> list[str]:
+def translated(
+    mapping: Mapping, statement: Iterable[str], row: Row, places: Iterable[Place] = ()
+) -> list[str]:
     """Return a statement inside a block that raises its errors as the legacy table would.
 
     :param row: the legacy row that errors speak of
+    :param places: what the statement writes; the target when nothing is given
     """
-    legacy, target = mapping.legacy, mapping.target
+    legacy = mapping.legacy
     names = {
         "legacy": [legacy.schema, legacy.name],
-        "target": [target.schema, target.name],
         "retired": mapping.retired_name,
         "of_legacy": _listed(constraints.blame_of_legacy(mapping)),
-        "of_target": _listed(constraints.blame_of_target(mapping)),
-        "columns": {n: lens.legacy.name for lens in mapping.lenses for n in lens.targets},
+        "places": [_described(mapping, place) for place in places or mapping.places[:1]],
     }
     document = literal(json.dumps(names, ensure_ascii=False, sort_keys=True))
     return [
@@ -161,26 +165,114 @@ def translated(mapping: Mapping, statement: Iterable[str], row: Row) -> list[str
     ]
 
 
+def insert(
+    mapping: Mapping, place: Place, written: dict[str, str], returning: str, given: str = ""
+) -> list[str]:
+    """Return the INSERT of a row as `insert_or_explain` does it.
+
+    :param written: SQL for the columns
+    :param returning: RETURNING with INTO
+    """
+    columns, values = columns_and_values(written)
+    head = f"    INSERT INTO {place.table.sql} AS {place.row.name} ({columns})"
+    at_first, again = (
+        [head, f"    VALUES ({values}){left_out}{returning};"]
+        for left_out in (on_conflict(place.table), "")
+    )
+    return insert_or_explain(mapping, at_first, again, [place], given)
+
+
+def insert_or_explain(
+    mapping: Mapping, at_first: list[str], again: list[str], places: Iterable[Place], given: str
+) -> list[str]:
+    """Return an INSERT that is made at once, or, where that is `doubtful`, in a `translated` block.
+
+    It is doubtful as well when another row has kept this one out at first.
+
+    :param again: the same without ON CONFLICT
+    :param given: the variable with NEW as it was, when the statement may overwrite that
+    """
+    return [
+        "    IF NOT doubtful THEN",
+        *at_first,
+        *["    doubtful := NOT FOUND;"] * (at_first != again),
+        "    END IF;",
+        "    IF doubtful THEN",
+        *[f"    NEW := {given};"] * bool(given),
+        *translated(mapping, again, NEW, places),
+        "    END IF;",
+    ]
+
+
+def where_doubtful(
+    mapping: Mapping, statement: list[str], row: Row, places: Iterable[Place]
+) -> list[str]:
+    """Return a statement that is made at once, or, where that is `doubtful`, in such a block."""
+    return [
+        "    IF doubtful THEN",
+        *translated(mapping, statement, row, places),
+        "    ELSE",
+        *statement,
+        "    END IF;",
+    ]
+
+
 def _looks(mapping: Mapping) -> Iterator[tuple[str, str]]:
     """Yield a relation, and the condition that a row is there that should not be, or none is."""
-    written = mapping.writes(NEW)
-    looked_up = {
-        n for lens in mapping.lenses if isinstance(lens.rule, Lookup) for n in lens.targets
-    }
-    for item in constraints.keys(mapping.target):
-        if not written.keys() >= set(item.columns) or looked_up & set(item.columns):
-            continue  # a lookup has found the parent
-        values = {name: written[name] for name in item.columns}
-        if item.kind == "foreign_key":
-            yield from _parent_missing(item, values)
-        elif not on_conflict(mapping) and item.kind in ("primary_key", "unique"):
-            yield mapping.target.sql, f"EXISTS ({_rows(mapping.target.sql, values)})"
+    for place, table in _stored(mapping):
+        yield from _looks_of_place(mapping, place, table)
     for item in constraints.unmatched(mapping):
         values = {name: NEW.column(name) for name in item.columns}
         if item.kind == "foreign_key":
             yield from _parent_missing(item, values)
         elif item.kind == "unique":
             yield mapping.retired, f"EXISTS ({_rows(mapping.retired, values)})"
+
+
+def _looks_of_place(mapping: Mapping, place: Place, table: Table) -> Iterator[tuple[str, str]]:
+    written = mapping.writes_to(place, NEW)
+    looked_up = {
+        n for lens in mapping.lenses if isinstance(lens.rule, Lookup) for n in lens.targets
+    }
+    is_half = isinstance(place.part, Half)  # written in one command with the target
+    for item in _comparing(mapping, place, table):
+        if not written.keys() >= set(item.columns) or looked_up & set(item.columns):
+            continue  # a lookup has found the parent
+        values = {name: written[name] for name in item.columns}
+        if item.kind == "foreign_key":
+            yield from _parent_missing(item, values)
+        elif item.kind in ("primary_key", "unique") and (is_half or not on_conflict(table)):
+            yield table.sql, f"EXISTS ({_rows(table.sql, values)})"
+
+
+def _stored(mapping: Mapping) -> Iterator[tuple[Place, Table]]:
+    """Yield every table that rows are stored in, with the place whose columns it has."""
+    for place in mapping.places:
+        yield place, place.table
+    for choice in mapping.choices:
+        yield mapping.places[0], choice.table
+
+
+def _comparing(mapping: Mapping, place: Place, table: Table) -> Iterator[Constraint]:
+    """Yield the keys that may refuse a legacy row.
+
+    Not those of a parent, which is found if it is there, nor what joins the places of a row.
+    """
+    joining = set(mapping.given_to(place))
+    for item in constraints.keys(table):
+        is_foreign = item.kind == "foreign_key"
+        if is_foreign and joining >= set(item.columns):
+            continue
+        if is_foreign or not isinstance(place.part, Parent):
+            yield item
+
+
+def _described(mapping: Mapping, place: Place) -> dict[str, object]:
+    return {
+        "name": [place.table.schema, place.table.name],
+        "constraints": _listed(constraints.blame_of(mapping, place)),
+        "columns": {n: lens.legacy.name for lens in mapping.lenses_of(place) for n in lens.targets},
+    }
 
 
 def _parent_missing(item: Constraint, values: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ likely, callable by nobody.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, literal, regclass
@@ -84,6 +84,11 @@ def assignments_of_update(mapping: Mapping, lenses: Sequence[Lens] | None = None
     """
     written = changed_row(mapping.lenses if lenses is None else lenses, TARGET, OLD, NEW)
     return ",\n        ".join(f"{ident(name)} = {value}" for name, value in written.items())
+
+
+def any_changed(lenses: Iterable[Lens]) -> str:
+    """Return the condition that an update OLD → NEW of a legacy row changes any of its columns."""
+    return "\n    OR ".join(lens.changed(NEW, OLD) for lens in lenses) or "false"
 
 
 def columns_and_values(written: dict[str, str]) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def require_parents(mapping: Mapping) -> list[str]:
     return [
         f"SELECT compat.require_parent({regclass(mapping.legacy.schema, mapping.legacy.name)}, "
         f"{regclass(rule.parent.schema, rule.parent.name)}, "
-        f"{literal(rule.parent.key)}, {literal(rule.parent.legacy)})"
+        f"{literal(rule.parent.key)}, ARRAY[{', '.join(map(literal, rule.parent.columns))}])"
         for rule in mapping.rules
         if isinstance(rule, Lookup)
     ]
@@ -126,7 +126,8 @@ def _fill(kept: _Kept) -> str:
     )
     return f"""BEGIN
     SELECT {row.column(parent.legacy)} INTO {number}
-    FROM {parent.sql} AS {row.name} WHERE {row.column(parent.key)} = {key};
+    FROM {parent.sql} AS {row.name}
+    WHERE {row.column(parent.key)} = {key}{parent.among(row)};
     IF {number} IS NULL AND {key} IS NOT NULL THEN
         IF FOUND THEN
             PERFORM compat.refuse({literal(nameless)}, ({key})::text, NULL::text);

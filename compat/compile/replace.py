@@ -12,6 +12,7 @@ from typing import Literal
 
 from compat.compile import retired, sync, view
 from compat.compile.functions import triggers
+from compat.compile.shaped import copy
 from compat.mapping import Mapping
 from compat.names import ident, literal, qualified, regclass
 from compat.tables import Table
@@ -31,6 +32,7 @@ def replace(before: Mapping, after: Mapping, phase: Phase) -> list[str]:
         *replace_view(before, after, name, dataclasses.replace(after.legacy, name=model)),
         *sync.define_forward(after),
         *sync.define_reverse(after),
+        *_define_copy(before, after),
         *_attach(before, after, phase),
     ]
 
@@ -39,6 +41,12 @@ def view_name(mapping: Mapping, phase: Phase) -> tuple[str, str]:
     """Return schema and name of the view in a phase."""
     name = mapping.view_of.name if phase == "cutover" else mapping.standby_name
     return mapping.view_of.schema, name
+
+
+def _define_copy(before: Mapping, after: Mapping) -> list[str]:
+    if after.copies_through_view:
+        return copy.define(after)
+    return [copy.drop(before)] if before.copies_through_view else []
 
 
 def _attach(before: Mapping, after: Mapping, phase: Phase) -> list[str]:

@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compat import sqltypes
-from compat.compile import bridge, lookups, policies, retired, reversal, sync, versions, view
+from compat import constraints, sqltypes
+from compat.compile import (
+    bridge,
+    foreign_keys,
+    lookups,
+    policies,
+    retired,
+    reversal,
+    sync,
+    versions,
+    view,
+)
 from compat.compile.functions import TARGET
 from compat.compile.phases import (
     event,
@@ -39,6 +49,7 @@ def create_sync(mapping: Mapping) -> list[str]:
         *map(_require_empty(mapping), _filled(mapping)),
         *_require_alike(mapping),
         *lookups.require_parents(mapping),
+        *foreign_keys.require_filled(mapping),
         *register(mapping),
         *bridge.create(mapping),
         *([] if mapping.syncs_through_view else sync.create_forward(mapping)),
@@ -123,6 +134,7 @@ def cutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         *_own_sequences_of(older, use=True),
         *sync.attach_reverse(mapping),
         retired.guard(mapping),
+        *_defer_foreign_keys(mapping, is_deferred=True),
         f"SELECT compat.move_triggers({_regclass(_retired(mapping))}, {_regclass(legacy)})",
         f"SELECT compat.add_foreign_key_twins({literal(mapping.name)}, "
         f"{_regclass(_retired(mapping))}, {_column_arrays(mapping)[0]}, "
@@ -154,6 +166,7 @@ def uncutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         f"SELECT compat.drop_foreign_key_twins({literal(mapping.name)})",
         *sync.detach_reverse(mapping),
         retired.unguard(mapping),
+        *_defer_foreign_keys(mapping, is_deferred=False),
         f"SELECT compat.return_triggers({_regclass(_retired(mapping))}, {_regclass(legacy)})",
         _note_dependents(mapping, legacy),
         f"ALTER VIEW {legacy.sql} RENAME TO {ident(mapping.standby_name)}",
@@ -228,6 +241,7 @@ def uncontract(mapping: Mapping) -> list[str]:
             for item in legacy.constraints
             if item.kind == "foreign_key"
         ],
+        f"SELECT compat.restore_following({_regclass(legacy)}, {looks})",
         *policies.enable(mapping),
         f"SELECT compat.wear({_regclass(legacy)}, {looks})",
         *[line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=False)],
@@ -244,6 +258,7 @@ def uncontract(mapping: Mapping) -> list[str]:
         *_own_sequences(mapping, legacy.sql, use=True),
         *sync.attach_reverse(mapping),
         retired.guard(mapping),
+        *_defer_foreign_keys(mapping, is_deferred=True),
         f"SELECT compat.reattach_foreign_keys({name}, {_regclass(_retired(mapping))}, "
         f"{legacy_columns}, {_regclass(mapping.target)}, {target_columns})",
         set_phase(mapping, "cutover"),
@@ -302,11 +317,19 @@ def add_constraints(table: Table, name: str, *, foreign_keys: bool = True) -> li
     ]
 
 
-def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
+def own_sequences(mapping: Mapping) -> list[str]:
+    """Return the statements by which sequences serve view and target after the cutover."""
+    return _own_sequences(mapping, mapping.legacy.sql, use=True)
+
+
+def _own_sequences(
+    mapping: Mapping, owner: str, use: bool, kept: tuple[Table, ...] = ()
+) -> list[str]:
     """Return the statements by which a sequence follows the legacy name.
 
     :param use: whether the target draws its own new keys from it too, so that the rows born on
         either side never take the same key
+    :param kept: tables that go on drawing as they did
     """
     statements = []
     for sequence in mapping.legacy.sequences:
@@ -324,19 +347,44 @@ def _own_sequences(mapping: Mapping, owner: str, use: bool) -> list[str]:
             or sequence in bridge.drawn(mapping)
         ):
             continue
-        statements += _draw(mapping, sequence, use)
-    if mapping.tag is not None:
+        statements += _draw(mapping, sequence, use, kept)
+    if mapping.tag is not None and mapping.target not in kept:
         statements += numbers.draw(mapping) if use else numbers.cease(mapping)
     return statements
 
 
-def _draw(mapping: Mapping, sequence: Sequence, use: bool) -> list[str]:
+def _draw(
+    mapping: Mapping, sequence: Sequence, use: bool, kept: tuple[Table, ...] = ()
+) -> list[str]:
     """Return the statements by which the target draws its new keys from a sequence, or ceases."""
     column = ident(mapping.lens(sequence.column).targets[0])
     change = f"SET DEFAULT nextval({literal(sequence.sql)}::regclass)" if use else "DROP DEFAULT"
     return [
         f"ALTER TABLE {table.sql} ALTER COLUMN {column} {change}"
         for table in (mapping.target, *(choice.table for choice in mapping.choices))
+        if table not in kept
+    ]
+
+
+def _defer_foreign_keys(mapping: Mapping, is_deferred: bool) -> list[str]:
+    """Return the statement that defers foreign keys of the retired table, or undoes that.
+
+    Only those that the target has too, where a client is told of a missing parent at once.
+    """
+    unmatched = constraints.unmatched(mapping)
+    names = [
+        literal(item.name)
+        for item in constraints.keys(mapping.legacy)
+        if item.kind == "foreign_key"
+        and item not in unmatched
+        and not constraints.is_deferred(item)
+    ]
+    if not names:
+        return []
+    listed = f"ARRAY[{', '.join(names)}]::text[]"
+    return [
+        f"SELECT compat.defer_foreign_keys({_regclass(_retired(mapping))}, {listed}, "
+        f"{str(is_deferred).lower()})"
     ]
 
 
@@ -345,7 +393,7 @@ def _own_sequences_of(older: tuple[Older, ...], use: bool) -> list[str]:
     return [
         statement
         for item in older
-        for statement in _own_sequences(item.composed, item.composed.legacy.sql, use)
+        for statement in _own_sequences(item.composed, item.composed.legacy.sql, use, item.kept)
     ]
 
 

@@ -13,6 +13,7 @@ from compat.compile import lookups
 from compat.compile.replace import drop_if_there, replace, replace_view
 from compat.mapping import Mapping
 from compat.names import literal
+from compat.tables import Table
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Older:
     directly: Mapping
     composed: Mapping
     is_published: bool = False
+
+    @property
+    def kept(self) -> tuple[Table, ...]:
+        """The tables that its view goes on reading."""
+        return tuple(table for table in self.composed.tables if table in self.directly.tables)
 
 
 def lock(older: tuple[Older, ...]) -> list[str]:

@@ -88,7 +88,7 @@ class Shapes:
                 )
         if fills := {*self.columns.fills(second.places[0])} ^ {*first.fills}:
             raise MappingError(
-                f"{min(fill.target for fill in fills)}: only {second.target.title} would be filled "
+                f"{min(x.target for x in fills)}: only {second.target.title} would be filled "
                 f"so, of the tables of {first.name!r}; contract it first"
             )
 
@@ -134,6 +134,10 @@ class Shapes:
         first, columns = self.columns.first, self.columns
         written = [name for name in part.holds if name in columns.written]
         for name in part.holds:
+            if not columns.second.lens(name).targets:
+                raise MappingError(
+                    f"{name}: a row of {part.table.title} depends on it, and it is not stored there"
+                )
             given = columns.given.get(name)
             if written and name not in columns.written:
                 raise MappingError(
@@ -209,11 +213,12 @@ class Shapes:
                 f"{unknown[0]}: which table takes a row depends on it, and on columns that "
                 f"{first.name!r} writes; that does not write {unknown[0]!r}"
             )
-        for name in unknown:
-            given = columns.given.get(name, "NULL")
-            if any(mentions(given, column) for column in first.legacy.column_names):
+        for fill in first.fills:
+            changes = any(mentions(fill.value, column) for column in first.legacy.column_names)
+            if fill.target in unknown and changes:
                 raise MappingError(
-                    f"{name}: which table takes a row depends on it, and it is filled from {given}"
+                    f"{fill.target}: which table takes a row depends on it, and it is filled from "
+                    f"{fill.value}"
                 )
         for rule in columns.met:
             inexact = not isinstance(rule, Column | Cast | ValueMap) or len(rule.targets) > 1

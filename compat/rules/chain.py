@@ -57,9 +57,17 @@ def mentions(expression: str, name: str) -> bool:
     """Return whether a user's expression may name a column; True when in doubt."""
     if "U&" in expression.upper():
         return True  # whose names may be written in code points
+    expression = _without_literals(expression)
     spelled = name.replace('"', '""')
     quoted = f'"{spelled}"' in expression
     return quoted or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression, re.I) is not None
+
+
+def _without_literals(expression: str) -> str:
+    """Return a user's expression without its string literals, unless it may hold other strings."""
+    if any(mark in expression for mark in ("\\", "$", "--", "/*")):
+        return expression
+    return re.sub(r"""("(?:[^"]|"")*")|'(?:[^']|'')*'""", r"\1", expression)
 
 
 @dataclass(frozen=True, config=STRICT)

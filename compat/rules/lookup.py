@@ -9,11 +9,13 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from compat.names import check_identifier, literal, qualified
-from compat.rules.core import Ends, Row, Rule, wrong_type
+from compat.rules.core import Ends, Row, Rule, Value, wrong_type
 from compat.tables import STRICT, Constraint, Table
 
 _PARENT = Row("parent")
-_REFERENCED = re.compile(r"^FOREIGN KEY \(.*?\) REFERENCES (?P<table>.+?)\((?P<columns>.*?)\)")
+_REFERENCED = re.compile(
+    r"^FOREIGN KEY \(.*?\) REFERENCES (?P<table>.+?)\((?P<columns>.*?)\)", re.DOTALL
+)
 _LAST_NAME = re.compile(r'(?P<quoted>"(?:[^"]|"")+")$|(?P<plain>[^.]+)$')
 
 
@@ -22,13 +24,21 @@ class Referenced:
     """The table in which a lookup finds parents: where it is, and by which two columns.
 
     :param key: the column that the target references
-    :param legacy: the unique column that holds the legacy key of the parent
+    :param legacy: the column that holds the legacy key of the parent, which tells parents apart
+    :param tag: the column and the value by which the parents are told from other rows of a shared
+        table; `legacy` need only be unique together with it
     """
 
     schema: str
     name: str
     key: str = "id"
     legacy: str = "legacy_id"
+    tag: tuple[str, Value] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns by which a legacy key finds one parent."""
+        return (self.legacy,) if self.tag is None else (self.tag[0], self.legacy)
 
     @property
     def sql(self) -> str:
@@ -48,10 +58,17 @@ class Referenced:
         """Return a scalar sub-select for the legacy number of the parent with a key."""
         return self._find(self.legacy, self.key, key)
 
+    def among(self, parent: Row) -> str:
+        """Return a condition, to go on with after another: the row is one of the parents."""
+        if self.tag is None:
+            return ""
+        column, value = self.tag
+        return f" AND {parent.column(column)} = {literal(value)}"
+
     def _find(self, wanted: str, by: str, value: str) -> str:
         return (
             f"(SELECT {_PARENT.column(wanted)} FROM {self.sql} AS {_PARENT.name} "
-            f"WHERE {_PARENT.column(by)} = {value})"
+            f"WHERE {_PARENT.column(by)} = {value}{self.among(_PARENT)})"
         )
 
 
@@ -110,7 +127,7 @@ class Lookup(Rule):
 
     def problems(self, ends: Ends) -> Iterator[str]:
         parent = self.parent
-        for name in (parent.schema, parent.name, parent.key, parent.legacy):
+        for name in (parent.schema, parent.name, parent.key, *parent.columns):
             check_identifier(name, f"the parent of {self.legacy}")
         if (parent.schema, parent.name) == (ends.target_table.schema, ends.target_table.name):
             yield (

@@ -91,7 +91,8 @@ def _otherwise(value: str, source: str, result: str, given: Value | None, messag
         return f"CASE WHEN {value} IS NOT NULL THEN {literal(given)}::{result} END"
     if _has_immutable_text(source):
         return refusal(value, result, message)
-    return f"compat.refuse_any({literal(message)}, {value}, NULL::{result})"
+    # A function gives no length: without the cast, neither would the CASE that it stands in.
+    return f"compat.refuse_any({literal(message)}, {value}, NULL::{result})::{result}"
 
 
 def _has_immutable_text(type_text: str) -> bool:

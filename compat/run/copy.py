@@ -146,6 +146,20 @@ def copy(
     return _Copy(conn, name, options or CopyOptions(), on_progress).run()
 
 
+def copy_between(
+    conn: Connection,
+    name: str,
+    mapping: Mapping,
+    options: CopyOptions | None = None,
+    on_progress: Callable[[CopyState], None] = lambda state: None,
+) -> CopyResult:
+    """Copy the rows of a migration from one table of its own to another, whatever its phase is.
+
+    :param mapping: from the one to the other, under the migration's name; its sync is on
+    """
+    return _Copy(conn, name, options or CopyOptions(), on_progress, mapping).run()
+
+
 class _Copy:
     """The command that leads the workers; it alone plans the ranges and ends the copy."""
 
@@ -155,7 +169,9 @@ class _Copy:
         name: str,
         options: CopyOptions,
         on_progress: Callable[[CopyState], None],
+        between: Mapping | None = None,
     ) -> None:
+        self.between = between
         self.conn, self.name, self.options = conn, name, options
         self.on_progress = on_progress
         self.started = time.monotonic()
@@ -164,9 +180,9 @@ class _Copy:
     def run(self) -> CopyResult:
         conn, options = self.conn, self.options
         state.lock(conn, self.name)
-        self.stored = _copyable(conn, self.name)
-        self.mapping = self.stored.mapping
-        if self.stored.phase == "copied" and self.stored.progress is not None:
+        self.stored = self._stored()
+        self.mapping = self.between or self.stored.mapping
+        if self._is_done():
             return self._result(changed=False)
         # Left last, the executor waits for its workers: they stop when nobody leads them any more.
         with copying(conn, self.mapping), executor(options.workers, options.dask) as crew:
@@ -186,18 +202,33 @@ class _Copy:
                 " WHERE mapping = %s",
                 [self.name],
             )
-            state.set_phase(conn, self.name, "copied")
+            self._set_phase("copied")
             result = self._result(swept=swept, purged=purged)
             detail = {"seen": result.rows_seen, "copied": result.rows_copied, "purged": purged}
             state.record(conn, self.name, "copied", detail)
         event("copy.end", mapping=self.name, rows=result.rows_seen, seconds=result.seconds)
         return result
 
+    def _stored(self) -> state.Stored:
+        load = _copyable if self.between is None else state.load
+        return load(self.conn, self.name)
+
+    def _is_done(self) -> bool:
+        progress = self.stored.progress
+        if self.between is None:
+            return self.stored.phase == "copied" and progress is not None
+        return progress is not None and progress.finished_at is not None
+
+    def _set_phase(self, phase: state.Phase) -> None:
+        if self.between is None:
+            state.set_phase(self.conn, self.name, phase)
+
     def _prepare(self) -> None:
         """Check what a copy needs, and note that one has begun."""
         conn, mapping = self.conn, self.mapping
         event("copy.start", mapping=self.name, workers=self.options.workers)
-        check_tables(conn, mapping)
+        if self.between is None:
+            check_tables(conn, mapping)
         _check_where(conn, mapping, self.options.where)
         if self.options.pace.max_lag is not None:
             check_lag_is_visible(conn)
@@ -209,7 +240,7 @@ class _Copy:
         if self.stored.progress is None:
             with conn.transaction():
                 conn.execute("INSERT INTO compat.copy_progress (mapping) VALUES (%s)", [self.name])
-                state.set_phase(conn, self.name, "copying")
+                self._set_phase("copying")
                 state.record(conn, self.name, "copy", {"workers": self.options.workers})
         if self.options.defer_indexes:
             indexes.defer(conn, mapping, self.options.lock_policy)

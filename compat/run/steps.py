@@ -292,6 +292,12 @@ def startable(conn: Connection, step: Step, name: str) -> state.Stored | None:
     phase = stored.phase
     if phase in _DONE[step]:
         return None
+    if stored.switching is not None:
+        raise StateError(
+            f"{name!r} is being switched to {stored.switching}",
+            f"`compat switch {shlex.quote(name)} --to {stored.switching} --execute` goes on; "
+            f"--to {stored.mapping.chosen_form} takes that back",
+        )
     if phase not in _FROM[step]:
         raise StateError(
             f"{step} of {name!r} needs the phase {' or '.join(_FROM[step])}; it is {phase}",

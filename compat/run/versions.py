@@ -29,7 +29,10 @@ def require_composable(conn: Connection, mapping: Mapping) -> None:
 
     :raises StateError: one of them could not, says why
     """
-    for stored in _leading_to(state.load_all(conn), mapping):
+    all_stored = state.load_all(conn)
+    for name, message, fix in _torn(all_stored, mapping):
+        raise StateError(f"{name!r} {message}", fix)
+    for stored in _leading_to(all_stored, mapping):
         if stored.phase == "contracted":
             continue
         try:
@@ -44,6 +47,7 @@ def require_composable(conn: Connection, mapping: Mapping) -> None:
 
 def objections(conn: Connection, mapping: Mapping) -> Iterator[tuple[str, str, str]]:
     """Yield why a cutover must wait for older versions: the name of one, what is wrong, the fix."""
+    yield from _torn(state.load_all(conn), mapping)
     for stored in _leading_to(state.load_all(conn), mapping):
         name = stored.mapping.name
         if stored.phase in BEFORE_CUTOVER:
@@ -69,6 +73,21 @@ def other_forms(conn: Connection, mapping: Mapping) -> Iterator[tuple[str, str]]
             yield item.directly.name, f"its view is {was} and becomes {becomes}: {why}"
 
 
+def _torn(stored: tuple[Stored, ...], mapping: Mapping) -> Iterator[tuple[str, str, str]]:
+    """Yield the older versions of which another table has been replaced: a view follows one."""
+    if mapping.chosen_form == "reversed":
+        return
+    for item in stored:
+        above = item.mapping.through[:1]
+        is_elsewhere = above not in ((), (mapping.name,))
+        if is_elsewhere and item.phase != "contracted" and _leads_to(item.stated, mapping):
+            yield (
+                item.stated.name,
+                f"reads {mapping.legacy.title}, and reads through {above[0]} already",
+                f"contract {item.stated.name} first, or roll {above[0]} back",
+            )
+
+
 def _older(path: tuple[Mapping, ...], mapping: Mapping, is_published: bool = False) -> Older:
     directly = compose_all(path)
     return Older(directly, compose(directly, mapping), is_published)
@@ -92,14 +111,18 @@ def _paths(conn: Connection, mapping: Mapping) -> list[tuple[Stored, tuple[Mappi
 
 
 def _leading_to(stored: tuple[Stored, ...], mapping: Mapping) -> list[Stored]:
-    """Return the migrations whose target is the legacy table of another one, and leaves it."""
+    """Return the migrations one of whose tables is the legacy table of another, and leaves it."""
     if mapping.chosen_form == "reversed":
         return []  # it stays what it is, and where its readers know it
-    place = (mapping.legacy.schema, mapping.legacy.name)
     return [
         item
         for item in stored
-        if item.stated.name != mapping.name
-        and place in [(table.schema, table.name) for table in item.stated.tables]
+        if _leads_to(item.stated, mapping)
         and (item.mapping.through[:1] or (mapping.name,)) == (mapping.name,)
     ]
+
+
+def _leads_to(older: Mapping, mapping: Mapping) -> bool:
+    place = (mapping.legacy.schema, mapping.legacy.name)
+    tables = [(table.schema, table.name) for table in older.tables]
+    return older.name != mapping.name and place in tables

@@ -61,14 +61,16 @@ QUERIES: dict[str, str] = {
         LEFT JOIN invoice i ON i.customer_id = c.customer_id
         GROUP BY 1, 2 ORDER BY 1""",
     "seniority": """
-        SELECT employee_id, hire_date, hire_date - lag(hire_date) OVER (ORDER BY hire_date, employee_id),
+        SELECT employee_id, hire_date, hire_date - lag(hire_date) OVER later,
                extract(epoch FROM hire_date), age(hire_date, birth_date)
-        FROM employee ORDER BY hire_date, employee_id""",
+        FROM employee WINDOW later AS (ORDER BY hire_date, employee_id)
+        ORDER BY hire_date, employee_id""",
     "people who live where a colleague does": """
         SELECT a.employee_id, b.employee_id, a.city FROM employee a JOIN employee b
         ON a.city = b.city AND a.employee_id < b.employee_id ORDER BY 1, 2""",
     "everybody's address": """
-        SELECT 'employee' AS kind, employee_id AS id, last_name, address, city, country FROM employee
+        SELECT 'employee' AS kind, employee_id AS id, last_name, address, city, country
+        FROM employee
         UNION ALL
         SELECT 'customer', customer_id, last_name, address, city, country FROM customer
         ORDER BY 1, 2""",
@@ -127,15 +129,19 @@ QUERIES: dict[str, str] = {
 _NEWEST_CUSTOMER = "(SELECT max(customer_id) FROM customer)"
 _NEWEST_EMPLOYEE = "(SELECT max(employee_id) FROM employee)"
 _NEWEST_INVOICE = "(SELECT max(invoice_id) FROM invoice)"
+_OLDEST_INVOICE = "(SELECT min(invoice_id) FROM invoice)"
 _NEWEST_LINE = "(SELECT max(invoice_line_id) FROM invoice_line)"
 
 WRITES: dict[str, tuple[str, ...]] = {
     "a new customer": (
-        """INSERT INTO customer (first_name, last_name, address, city, country, email, support_rep_id)
-        VALUES ('Zoë', 'Łuka', '1 New Street', 'Łódź', 'Poland', 'zoe@example.org', 3) RETURNING *""",
+        """INSERT INTO customer (first_name, last_name, address, city, country, email,
+            support_rep_id)
+        VALUES ('Zoë', 'Łuka', '1 New Street', 'Łódź', 'Poland', 'zoe@example.org', 3)
+        RETURNING *""",
     ),
     "a new customer without an address": (
-        """INSERT INTO customer (first_name, last_name, email) VALUES ('No', 'Address', 'n@example.org')
+        """INSERT INTO customer (first_name, last_name, email)
+        VALUES ('No', 'Address', 'n@example.org')
         RETURNING customer_id, address, support_rep_id""",
     ),
     "several new customers": (
@@ -181,7 +187,7 @@ WRITES: dict[str, tuple[str, ...]] = {
         SELECT first + n, 'Pair', 'No ' || n, CASE WHEN n = 1 THEN first END
         FROM (SELECT max(employee_id) + 500 AS first FROM employee) AS f, generate_series(0, 1) n
         RETURNING first_name, reports_to = employee_id - 1""",
-        "DELETE FROM employee WHERE last_name = 'Pair' AND first_name = 'No 1' RETURNING first_name",
+        "DELETE FROM employee WHERE last_name = 'Pair' AND first_name = 'No 1' RETURNING title",
         "DELETE FROM employee WHERE last_name = 'Pair' RETURNING first_name",
     ),
     "an employee is promoted": (
@@ -189,7 +195,8 @@ WRITES: dict[str, tuple[str, ...]] = {
         RETURNING employee_id, title, reports_to""",
     ),
     "an employee moves house": (
-        "UPDATE employee SET address = '3 Hill', postal_code = NULL WHERE employee_id = 3 RETURNING *",
+        """UPDATE employee SET address = '3 Hill', postal_code = NULL WHERE employee_id = 3
+        RETURNING *""",
     ),
     "an employee becomes their boss's boss": (
         "UPDATE employee SET reports_to = 7 WHERE employee_id = 6",
@@ -211,7 +218,8 @@ WRITES: dict[str, tuple[str, ...]] = {
         f"UPDATE customer SET support_rep_id = {_NEWEST_CUSTOMER} WHERE customer_id = 8",
     ),
     "a customer number that is taken": (
-        "INSERT INTO customer (customer_id, first_name, last_name, email) VALUES (7, 'a', 'b', 'c')",
+        """INSERT INTO customer (customer_id, first_name, last_name, email)
+        VALUES (7, 'a', 'b', 'c')""",
     ),
     "an employee number that is taken": (
         "INSERT INTO employee (employee_id, first_name, last_name) VALUES (7, 'a', 'b')",
@@ -238,12 +246,15 @@ WRITES: dict[str, tuple[str, ...]] = {
                (currval('invoice_invoice_id_seq'), 10, 1.99, 1) RETURNING *""",
     ),
     "a new customer orders": (
-        """INSERT INTO customer (first_name, last_name, email) VALUES ('Walk', 'In', 'w@example.org')
+        """INSERT INTO customer (first_name, last_name, email)
+        VALUES ('Walk', 'In', 'w@example.org')
         RETURNING customer_id""",
         """INSERT INTO invoice (customer_id, invoice_date, total)
-        VALUES (currval('customer_customer_id_seq'), '2025-06-01', 0.99) RETURNING invoice_id, customer_id""",
+        VALUES (currval('customer_customer_id_seq'), '2025-06-01', 0.99)
+        RETURNING invoice_id, customer_id""",
         """INSERT INTO invoice_line (invoice_id, track_id, unit_price, quantity)
-        VALUES (currval('invoice_invoice_id_seq'), 3, 0.99, 1) RETURNING invoice_line_id, invoice_id""",
+        VALUES (currval('invoice_invoice_id_seq'), 3, 0.99, 1)
+        RETURNING invoice_line_id, invoice_id""",
     ),
     "an order of a customer who does not exist": (
         "INSERT INTO invoice (customer_id, invoice_date, total) VALUES (-1, '2025-01-01', 0)",
@@ -255,10 +266,12 @@ WRITES: dict[str, tuple[str, ...]] = {
             (currval('invoice_invoice_id_seq'), -1, 0.99, 1)""",
     ),
     "a line of an invoice that does not exist": (
-        "INSERT INTO invoice_line (invoice_id, track_id, unit_price, quantity) VALUES (-1, 1, 1, 1)",
+        """INSERT INTO invoice_line (invoice_id, track_id, unit_price, quantity)
+        VALUES (-1, 1, 1, 1)""",
     ),
     "a line without a price": (
-        f"INSERT INTO invoice_line (invoice_id, track_id, quantity) VALUES ({_NEWEST_INVOICE}, 1, 1)",
+        f"""INSERT INTO invoice_line (invoice_id, track_id, quantity)
+        VALUES ({_NEWEST_INVOICE}, 1, 1)""",
     ),
     "quantities change, and the total with them": (
         f"UPDATE invoice_line SET quantity = quantity + 1 WHERE invoice_id = {_NEWEST_INVOICE}"
@@ -268,12 +281,13 @@ WRITES: dict[str, tuple[str, ...]] = {
         WHERE invoice_id = {_NEWEST_INVOICE} RETURNING invoice_id, total""",
     ),
     "prices of one genre are lowered": (
-        """UPDATE invoice_line l SET unit_price = unit_price - 0.10 FROM track t
+        """UPDATE invoice_line l SET unit_price = l.unit_price - 0.10 FROM track t
         WHERE t.track_id = l.track_id AND t.genre_id = 2 AND l.invoice_id % 20 = 1
         RETURNING l.invoice_line_id, l.unit_price""",
     ),
     "an invoice goes to another customer": (
-        "UPDATE invoice SET customer_id = customer_id % 20 + 1 WHERE invoice_id IN (11, 12) RETURNING *",
+        """UPDATE invoice SET customer_id = customer_id % 20 + 1 WHERE invoice_id IN (11, 12)
+        RETURNING *""",
     ),
     "a line goes to another invoice": (
         f"""UPDATE invoice_line SET invoice_id = 11 WHERE invoice_line_id = {_NEWEST_LINE}
@@ -282,8 +296,8 @@ WRITES: dict[str, tuple[str, ...]] = {
     "a customer with invoices cannot be removed": ("DELETE FROM customer WHERE customer_id = 7",),
     "an invoice with lines cannot be removed": ("DELETE FROM invoice WHERE invoice_id = 11",),
     "an invoice is removed with its lines": (
-        "DELETE FROM invoice_line WHERE invoice_id = (SELECT min(invoice_id) FROM invoice) RETURNING *",
-        "DELETE FROM invoice WHERE invoice_id = (SELECT min(invoice_id) FROM invoice) RETURNING *",
+        f"DELETE FROM invoice_line WHERE invoice_id = {_OLDEST_INVOICE} RETURNING *",
+        f"DELETE FROM invoice WHERE invoice_id = {_OLDEST_INVOICE} RETURNING *",
     ),
     "customers that never bought are removed": (
         """DELETE FROM customer c WHERE customer_id % 2 = 0
@@ -291,7 +305,8 @@ WRITES: dict[str, tuple[str, ...]] = {
         RETURNING customer_id, city""",
     ),
     "a customer gets another number": (
-        f"""UPDATE customer SET customer_id = customer_id + 1000 WHERE customer_id = {_NEWEST_CUSTOMER}
+        f"""UPDATE customer SET customer_id = customer_id + 1000
+        WHERE customer_id = {_NEWEST_CUSTOMER}
         AND NOT EXISTS (SELECT FROM invoice i WHERE i.customer_id = customer.customer_id)""",
     ),
     "a customer with invoices keeps the number": (

@@ -86,6 +86,10 @@ FORMS: dict[str, tuple[Callable[[Connection], Migration], str]] = {
         partial(lines, form="bridged"),
         "INSERT INTO lines (order_id) SELECT generate_series(1, 200)",
     ),
+    "reversed": (
+        partial(lines, form="reversed"),
+        "INSERT INTO lines (order_id) SELECT generate_series(1, 200)",
+    ),
     "updatable": (renamed, "INSERT INTO lines (status) SELECT 1 FROM generate_series(1, 200)"),
 }
 

@@ -6,12 +6,19 @@ never migrated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import psycopg
 import pytest
 
-from compat import rules
+from compat import catalog, rules
 from compat.names import ident
+from compat.shapes import Choice, Half, Parent, Tag
+from compat.tables import Table
 from tests.compat.migrations import Connection, Migration, value
+
+Reflect = Callable[[str], Table]
 
 FIELDS = (
     "sqlstate", "message_primary", "message_detail", "schema_name", "table_name", "column_name",
@@ -360,3 +367,138 @@ def test_where_rows_cannot_be_left_out_the_view_looks_for_duplicates(
         f"INSERT INTO {L} (id, \"Nr\", \"select\", email) VALUES (60, 60, 'out', 'o@x')"
     )
     assert done.rowcount == (1 if what == "a deferrable key" else 0)
+
+
+CLIENTS = """
+CREATE TABLE kinds (code text PRIMARY KEY);
+CREATE TABLE "Client List" (
+    id integer CONSTRAINT "PK %" PRIMARY KEY,
+    "full name" text NOT NULL CONSTRAINT "named" CHECK ("full name" <> ''),
+    email text CONSTRAINT "one mail" UNIQUE,
+    city text,
+    kind text CONSTRAINT kind_fk REFERENCES kinds,
+    CONSTRAINT "no namesake" UNIQUE (city, "full name"),
+    CONSTRAINT "mail or city" CHECK (num_nonnulls(email, city) > 0)
+);
+CREATE TABLE visits (client integer CONSTRAINT "of a %" REFERENCES "Client List");
+INSERT INTO kinds VALUES ('k');
+INSERT INTO "Client List"
+VALUES (1, 'Ada', 'a@x', 'London', 'k'), (2, 'Bob', 'b@x', NULL, NULL),
+       (3, 'Cid', NULL, 'Rome', 'k');
+INSERT INTO visits VALUES (1);
+"""
+"""A legacy table whose keys lie across what the shapes make of it."""
+
+ROW_OF_CLIENT = "client_no integer PRIMARY KEY, label text NOT NULL"
+KIND_AND_MAIL = "kind_code text REFERENCES kinds, mail text UNIQUE"
+SHAPES: dict[str, tuple[str, Callable[[Reflect], dict[str, Any]]]] = {
+    "a half by the legacy key": (
+        f"""CREATE TABLE persons ({ROW_OF_CLIENT});
+        CREATE TABLE "%details" (client_no integer PRIMARY KEY REFERENCES persons, town text,
+                                 {KIND_AND_MAIL});""",
+        lambda reflect: {
+            "parts": (
+                Half(
+                    reflect('"%details"'), (("client_no", "client_no"),), ("email", "city", "kind")
+                ),
+            )
+        },
+    ),
+    "an optional half by another key": (
+        f"""CREATE TABLE persons ({ROW_OF_CLIENT}, id uuid UNIQUE DEFAULT gen_random_uuid(),
+                                  town text);
+        CREATE TABLE "%details" (person uuid PRIMARY KEY REFERENCES persons (id), {KIND_AND_MAIL});
+        """,
+        lambda reflect: {
+            "parts": (
+                Half(reflect('"%details"'), (("person", "id"),), ("email", "kind"), optional=True),
+            )
+        },
+    ),
+    "a parent": (
+        f"""CREATE TABLE towns (id serial PRIMARY KEY, town text NOT NULL UNIQUE);
+        CREATE TABLE persons ({ROW_OF_CLIENT}, {KIND_AND_MAIL}, town_id integer REFERENCES towns,
+                              UNIQUE (label, town_id));""",
+        lambda reflect: {"parts": (Parent(reflect("towns"), (("id", "town_id"),), ("city",)),)},
+    ),
+    "a choice": (
+        f"""CREATE TABLE persons ({ROW_OF_CLIENT}, {KIND_AND_MAIL}, town text);
+        CREATE TABLE others (LIKE persons INCLUDING ALL);
+        ALTER TABLE others ADD FOREIGN KEY (kind_code) REFERENCES kinds;""",
+        lambda reflect: {"choices": (Choice(reflect("others"), "kind IS NULL AND id > 1"),)},
+    ),
+    "a tag": (
+        """CREATE TABLE persons (client_no integer, label text NOT NULL, kind_code text
+                                 REFERENCES kinds, mail text, town text, what text,
+                                 PRIMARY KEY (what, client_no), UNIQUE (mail, what));
+        INSERT INTO persons VALUES (1, 'Ada', NULL, 'a@x', 'London', 'another');""",
+        lambda _: {"tag": Tag("what", "client")},
+    ),
+}
+"""What CLIENTS becomes: tables as SQL, and what the mapping says of them."""
+
+C = '"Client List"'
+ERRORS_OF_CLIENTS = {
+    f"INSERT INTO {C} VALUES (4, NULL, 'd@x')": "23502",
+    f'UPDATE {C} SET "full name" = NULL': "23502",
+    f"INSERT INTO {C} VALUES (4, '', 'd@x')": "23514",
+    f"INSERT INTO {C} VALUES (4, 'Dan')": "23514",
+    f"UPDATE {C} SET city = NULL, email = NULL WHERE id = 1": "23514",
+    f"INSERT INTO {C} VALUES (1, 'Dan', 'd@x')": "23505",
+    f"INSERT INTO {C} VALUES (2, 'Dan', 'd@x', NULL, 'k')": "23505",
+    f"INSERT INTO {C} VALUES (4, 'Dan', 'a@x', 'Oslo')": "23505",
+    f"INSERT INTO {C} VALUES (4, 'Dan', 'd@x'), (5, 'Eve', 'd@x')": "23505",
+    f"INSERT INTO {C} VALUES (4, 'Ada', 'd@x', 'London')": "23505",
+    f"INSERT INTO {C} VALUES (4, 'Cid', NULL, 'Rome', 'k')": "23505",
+    f"UPDATE {C} SET id = 1 WHERE id = 2": "23505",
+    f"UPDATE {C} SET id = 3, email = 'c@x' WHERE id = 2": "23505",
+    f"UPDATE {C} SET email = 'a@x' WHERE id = 2": "23505",
+    f"UPDATE {C} SET email = 'a@x' WHERE id = 3": "23505",
+    f"UPDATE {C} SET city = 'London', \"full name\" = 'Ada', kind = 'k' WHERE id = 2": "23505",
+    f"INSERT INTO {C} VALUES (4, 'Dan', 'd@x', NULL, 'z')": "23503",
+    f"UPDATE {C} SET kind = 'z' WHERE id = 2": "23503",
+    f"UPDATE {C} SET kind = 'z', city = 'Oslo' WHERE id = 3": "23503",
+}
+ERRORS_OF_REFERENCED_CLIENTS = {
+    f"DELETE FROM {C} WHERE id = 1": "23503",
+    f"DELETE FROM {C}": "23503",
+    f"UPDATE {C} SET id = 8 WHERE id = 1": "23503",
+}
+"""Nothing can reference rows of one table or another, nor those of a table and others."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_error_of_a_shape_is_the_legacy_tables(conn: Connection, shape: str) -> None:
+    is_referenced = shape not in ("a choice", "a tag")
+    tables, options = SHAPES[shape]
+    for schema in ("twin", "app"):
+        conn.execute(f"CREATE SCHEMA {schema}; SET search_path = {schema}; {CLIENTS}")
+    conn.execute(f"{tables} {'' if is_referenced else 'DROP TABLE visits'}")
+    migration = Migration.between(
+        conn,
+        C,
+        "persons",
+        (
+            rules.Column("id", "client_no"),
+            rules.Column("full name", "label"),
+            rules.Column("email", "mail"),
+            rules.Column("city", "town"),
+            rules.Column("kind", "kind_code"),
+        ),
+        **options(lambda name: catalog.reflect_table(conn, name)),
+    )
+    migration.expand().copy().cutover()
+    for statement, sqlstate in ERRORS_OF_CLIENTS.items():
+        assert_alike(conn, statement, sqlstate)
+    for statement, sqlstate in ERRORS_OF_REFERENCED_CLIENTS.items() if is_referenced else ():
+        assert_alike(conn, statement, sqlstate)
+    conn.execute("SET search_path = app")
+    assert migration.legacy_rows() == migration.rows(f"twin.{C}")
+    with conn.transaction():
+        conn.execute(f"INSERT INTO {C} VALUES (7, 'Gil', 'g@x', 'Graz', 'k')")
+        conn.execute(f"UPDATE {C} SET \"full name\" = 'Bobby' WHERE id = 2")
+        conn.execute(f"DELETE FROM {C} WHERE id = 3")
+        # The name is part of a key: a subtransaction wrote it, and nothing else.
+        assert value(
+            conn, "SELECT xmin = pg_current_xact_id()::xid FROM persons WHERE client_no = 7"
+        )

@@ -218,7 +218,10 @@ def _columns(beside: Beside) -> None:
         side()
         beside.conn.execute(f"PREPARE all_{number} AS SELECT * FROM lines ORDER BY id")
     beside.migration.cutover()
-    on_view, on_twin = (outcome(beside.conn, f"EXECUTE all_{n}") for n in (1, 0))
+    beside.on_twin()
+    on_twin = outcome(beside.conn, "EXECUTE all_0")
+    beside.on_view()
+    on_view = outcome(beside.conn, "EXECUTE all_1")
     assert beside.without_new_columns([on_view], [on_twin]) == [on_twin]
     columns = len(beside.migration.mapping.legacy.columns)
     beside.alike(
@@ -575,7 +578,8 @@ def _target_constraints(beside: Beside) -> None:
     beside.migration.uncutover()
     beside.conn.execute("ALTER TABLE lines_v2 ADD CONSTRAINT not_this CHECK (made_by <> 'this')")
     beside.migration.cutover()
-    assert outcome(beside.conn, "UPDATE lines_v2 SET made_by = 'this'")[0] == "done"
+    done = outcome(beside.conn, "UPDATE lines_v2 SET made_by = 'this'")
+    assert done == (("failed", "23514") if beside.is_possible else ("done", 4, None))
 
 
 @probe("writing a constant column")
@@ -652,6 +656,8 @@ def _names_in_errors(beside: Beside) -> None:
 
 @probe("errors at COMMIT, and of what only the target enforces")
 def _errors_of_the_target(beside: Beside) -> None:
+    if beside.is_table:
+        return  # the target has no rows
     beside.conn.execute(
         "ALTER TABLE lines_v2 ADD CONSTRAINT few CHECK (quantity < 50) NOT VALID,"
         " ADD CONSTRAINT nobody FOREIGN KEY (position) REFERENCES lines_v2"

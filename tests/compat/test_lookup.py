@@ -12,11 +12,13 @@ import pytest
 
 from compat import rules, state
 from compat.errors import CompatError, DataError
+from compat.mapping import Mapping
 from compat.names import ident
 from compat.run import health
 from compat.run.batches import Copied, copy_or_reject
 from compat.run.plan import suggested_indexes
 from compat.run.steps import check_values
+from compat.shapes import Tag
 from tests.compat.migrations import (
     Connection,
     Migration,
@@ -281,6 +283,71 @@ def test_a_parent_that_may_not_change_its_legacy_number_may_not_when_the_childre
     conn.execute("DELETE FROM invoices WHERE customer_id = 1")
     conn.execute(statement)
     assert customers.standby_rows() == customers.legacy_rows() == [(2, "Bo"), (11, "Ada")]
+
+
+SHARED = """
+CREATE TABLE clerk (id serial PRIMARY KEY, name text NOT NULL);
+CREATE TABLE client (id serial PRIMARY KEY, name text NOT NULL);
+CREATE TABLE visit (id serial PRIMARY KEY, client_id integer NOT NULL);
+CREATE TABLE person (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    kind text NOT NULL,
+    legacy_id integer NOT NULL,
+    name text NOT NULL,
+    UNIQUE (kind, legacy_id)
+);
+CREATE TABLE visit_v2 (
+    id integer PRIMARY KEY,
+    client_id uuid NOT NULL REFERENCES person,
+    legacy_client_id integer
+);
+INSERT INTO clerk (name) VALUES ('Cleo'), ('Carl'), ('Cora');
+INSERT INTO client (name) VALUES ('Ada'), ('Bo');
+INSERT INTO visit (client_id) VALUES (1), (2), (1);
+"""
+CLIENTS = rules.Referenced("public", "person", tag=("kind", "client"))
+
+
+@pytest.mark.parametrize("keep", ["legacy_client_id", None])
+def test_parents_in_a_shared_table_are_told_apart_by_their_tag(
+    conn: Connection, keep: str | None
+) -> None:
+    conn.execute(SHARED)
+    identity, name = rules.Column("id", "legacy_id"), rules.Column("name", "name")
+    clerks, clients = (
+        Migration.between(conn, table, "person", [identity, name], tag=Tag("kind", table))
+        for table in ("clerk", "client")
+    )
+    whose = rules.Lookup("client_id", "client_id", CLIENTS, keep=keep)
+    visits = Migration.between(conn, "visit", "visit_v2", [rules.Column("id", "id"), whose])
+    read = Mapping.from_json(visits.mapping.to_json())
+    assert read == visits.mapping
+    for migration in (clerks, clients, visits):
+        migration.expand().copy()
+    names = "SELECT v.id, p.name FROM visit_v2 AS v JOIN person AS p ON p.id = v.client_id"
+    assert sorted(conn.execute(names)) == [(1, "Ada"), (2, "Bo"), (3, "Ada")]
+    visits.cutover()
+    # There is a clerk with this number, but no client.
+    assert outcome(conn, "INSERT INTO visit (client_id) VALUES (3)") == ("failed", "23503")
+    assert outcome(conn, "UPDATE visit SET client_id = 2 WHERE id = 1")[:2] == ("done", 1)
+    assert visits.legacy_rows() == visits.retired_rows() == [(1, 2), (2, 2), (3, 1)]
+    if keep is not None:
+        clerk = "SELECT id FROM person WHERE kind = 'clerk' AND legacy_id = 2"
+        statement = f"INSERT INTO visit_v2 (id, client_id) VALUES (9, ({clerk}))"
+        assert outcome(conn, statement) == ("failed", "23503")
+
+
+def test_a_tagged_parent_needs_a_key_that_is_unique_with_the_tag(conn: Connection) -> None:
+    conn.execute(SHARED)
+    conn.execute("ALTER TABLE person DROP CONSTRAINT person_kind_legacy_id_key")
+    state.ensure_installed(conn)
+    whose = rules.Lookup("client_id", "client_id", CLIENTS)
+    visits = Migration.between(conn, "visit", "visit_v2", [rules.Column("id", "id"), whose])
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refused:
+        visits.expand()
+    assert (
+        refused.value.diag.message_hint == "ALTER TABLE public.person ADD UNIQUE (kind, legacy_id)"
+    )
 
 
 def without_key(conn: Connection) -> tuple[Migration, ...]:

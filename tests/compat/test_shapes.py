@@ -6,10 +6,23 @@ back.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.compat.migrations import Connection, one, outcome, value
-from tests.compat.shaped import MAKERS, STATEMENTS, customers, jobs, people, tasks
+from compat import rules
+from compat.mapping import Mapping
+from compat.shapes import Choice, Half
+from tests.compat.migrations import Connection, Migration, one, outcome, value
+from tests.compat.shaped import (
+    MAKERS,
+    STATEMENTS,
+    customers,
+    jobs,
+    people,
+    reflected,
+    tasks,
+)
 
 
 @pytest.mark.parametrize("shape", MAKERS)
@@ -86,7 +99,7 @@ def test_an_update_touches_only_the_tables_of_which_something_changed(conn: Conn
     assert (one(conn, versions)[0], one(conn, versions)[1] != after[1]) == (after[0], True)
 
 
-@pytest.mark.parametrize("optional", (False, True))
+@pytest.mark.parametrize("optional", [False, True])
 def test_what_v2_writes_to_either_half_reaches_the_retired_table(
     conn: Connection, optional: bool
 ) -> None:
@@ -167,3 +180,76 @@ def test_tables_that_share_a_target_do_not_see_each_other(conn: Connection) -> N
     conn.execute("TRUNCATE customer")
     assert value(conn, "SELECT count(*) FROM person") == 0
     employee.uncutover()
+
+
+SPANS = """
+CREATE TABLE span (id integer PRIMARY KEY, "from" integer, upto integer, CHECK ("from" <= upto));
+CREATE TABLE beginning (id integer PRIMARY KEY, "from" integer);
+CREATE TABLE ending (id integer PRIMARY KEY, upto integer);
+"""
+
+
+def spans(conn: Connection, optional: bool) -> Migration:
+    """Cut over to two tables, joined by the legacy key, of which each has one end."""
+    conn.execute(SPANS)
+    legacy, target, half = reflected(conn, "span", "beginning", "ending")
+    own = tuple(rules.Column(name, name) for name in legacy.column_names)
+    parts = (Half(half, (("id", "id"),), ("upto",), optional=optional),)
+    return Migration(conn, Mapping("span", legacy, target, own, parts=parts)).expand().cutover()
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_what_a_check_compares_may_change_in_two_tables_at_once(
+    conn: Connection, optional: bool
+) -> None:
+    migration = spans(conn, optional)
+    conn.execute("INSERT INTO span VALUES (1, 1, 2), (2, NULL, 3), (3, NULL, NULL), (4, 7, NULL)")
+    conn.execute("""UPDATE span SET "from" = coalesce("from", 0) + 5, upto = 9 WHERE id < 4""")
+    assert outcome(conn, 'UPDATE span SET "from" = 10, upto = 8') == ("failed", "23514")
+    conn.execute("""UPDATE span SET "from" = upto, upto = NULL WHERE id = 1""")
+    assert migration.legacy_rows() == [(1, 9, None), (2, 5, 9), (3, 5, 9), (4, 7, None)]
+    assert migration.retired_rows() == migration.legacy_rows()
+
+
+def test_an_optional_half_comes_with_a_new_key_of_the_row(conn: Connection) -> None:
+    migration = spans(conn, optional=True)
+    conn.execute("INSERT INTO span VALUES (1, 1, NULL), (2, 2, 2)")
+    conn.execute("UPDATE span SET id = id + 10, upto = coalesce(upto, 0) + 5")
+    assert migration.legacy_rows() == [(11, 1, 5), (12, 2, 7)]
+    assert migration.retired_rows() == migration.legacy_rows()
+
+
+COLOURS = """
+CREATE TABLE pens (id integer PRIMARY KEY, ink text, cap text, is_empty boolean NOT NULL);
+CREATE TABLE full_pens (id integer PRIMARY KEY, colours jsonb, is_empty boolean NOT NULL);
+CREATE TABLE empty_pens (LIKE full_pens INCLUDING ALL);
+CREATE TABLE paints (id integer PRIMARY KEY, colours jsonb);
+"""
+PEN_RULES = (
+    rules.Column("id", "id"),
+    rules.JsonField("ink", "colours", "ink"),
+    rules.JsonField("cap", "colours", "cap"),
+    rules.Column("is_empty", "is_empty"),
+)
+
+
+@pytest.mark.parametrize("shape", ["half", "choice"])
+def test_columns_that_share_a_document_change_together(conn: Connection, shape: str) -> None:
+    conn.execute(COLOURS)
+    legacy, target, other, half = reflected(conn, "pens", "full_pens", "empty_pens", "paints")
+    more: dict[str, Any] = {"choices": (Choice(other, "is_empty"),)}
+    if shape == "half":
+        conn.execute("ALTER TABLE full_pens DROP colours")
+        (target,) = reflected(conn, "full_pens")
+        more = {"parts": (Half(half, (("id", "id"),), ("ink", "cap")),)}
+    migration = Migration(conn, Mapping("pens", legacy, target, PEN_RULES, **more))
+    migration.expand().cutover()
+    table = "paints" if shape == "half" else "empty_pens"
+    stored = f"SELECT colours FROM {table}"
+    conn.execute("INSERT INTO pens VALUES (1, 'red', 'blue', true)")
+    assert value(conn, stored) == {"ink": "red", "cap": "blue"}
+    conn.execute(f"""UPDATE {table} SET colours = colours || '{{"clip": "gold"}}'""")
+    conn.execute("UPDATE pens SET ink = 'green', cap = 'black'")
+    assert value(conn, stored) == {"ink": "green", "cap": "black", "clip": "gold"}
+    conn.execute("UPDATE pens SET cap = 'white', is_empty = false, id = 2")
+    assert migration.retired_rows() == migration.legacy_rows() == [(2, "green", "white", False)]

@@ -34,12 +34,14 @@ def legacy_customers(choice: random.Random) -> tuple[str, int]:
             (f"UPDATE customers SET name = (name::int + 1)::text WHERE id = {key}", 1),
             (f"UPDATE customers SET city = (city::int + 1)::text WHERE id = {key}", 1),
             (
-                f"UPDATE customers SET city = (city::int + 1)::text, vip = NOT vip WHERE id = {key}",
+                f"UPDATE customers SET city = (city::int + 1)::text, vip = NOT vip"
+                f" WHERE id = {key}",
                 1,
             ),
             (f"UPDATE customers SET street = NULL WHERE id = {key}", 0),
             (
-                f"UPDATE customers SET name = (name::int + 1)::text, street = 's' WHERE id <= {key}",
+                f"UPDATE customers SET name = (name::int + 1)::text, street = 's'"
+                f" WHERE id <= {key}",
                 1,
             ),
             (f"INSERT INTO customers (id, name, city) VALUES ({key + 100}, '0', '0')", 0),
@@ -54,7 +56,8 @@ def v2_customers(choice: random.Random) -> tuple[str, int]:
     return choice.choice(
         [
             (
-                f"UPDATE accounts SET full_name = (full_name::int + 1)::text WHERE legacy_id = {key}",
+                f"UPDATE accounts SET full_name = (full_name::int + 1)::text"
+                f" WHERE legacy_id = {key}",
                 1,
             ),
             (f"UPDATE addresses SET city = (city::int + 1)::text WHERE {address}", 1),
@@ -85,7 +88,8 @@ def legacy_task(choice: random.Random) -> tuple[str, int]:
             (f"UPDATE task SET prio = prio + 1 WHERE author = 'a{author}' AND id < 99", 1),
             (f"UPDATE task SET author = NULL WHERE id = {key}", 0),
             (
-                f"INSERT INTO task (id, task, author, prio) VALUES ({key + 100}, '', 'a{author}', 0)",
+                f"INSERT INTO task (id, task, author, prio)"
+                f" VALUES ({key + 100}, '', 'a{author}', 0)",
                 0,
             ),
             (f"DELETE FROM task WHERE id = {key + 100}", 0),
@@ -101,7 +105,8 @@ def v2_task(choice: random.Random) -> tuple[str, int]:
             (f"UPDATE author SET name = name || '.' WHERE name = 'a{author}'", 0),
             (f"UPDATE author SET name = 'a{author}' WHERE name = 'a{author}.'", 0),
             (
-                f"UPDATE task2 SET prio = prio + 1, author = (SELECT min(id::text)::uuid FROM author"
+                f"UPDATE task2 SET prio = prio + 1, author = (SELECT min(id::text)::uuid"
+                f" FROM author"
                 f" WHERE name LIKE 'a{author}%') WHERE id = {key}",
                 1,
             ),
@@ -164,11 +169,13 @@ def v2_customer(choice: random.Random) -> tuple[str, int]:
         [
             (f"UPDATE person SET mail = (mail::int + 1)::text WHERE {ours}", 1),
             (
-                f"UPDATE person SET kind = 'employee' WHERE kind = 'customer' AND legacy_id = {key + 100}",
+                f"UPDATE person SET kind = 'employee'"
+                f" WHERE kind = 'customer' AND legacy_id = {key + 100}",
                 0,
             ),
             (
-                f"UPDATE person SET kind = 'customer' WHERE kind = 'employee' AND legacy_id = {key + 100}",
+                f"UPDATE person SET kind = 'customer'"
+                f" WHERE kind = 'employee' AND legacy_id = {key + 100}",
                 0,
             ),
             (

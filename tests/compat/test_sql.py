@@ -9,15 +9,17 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compat import rules
 from compat.catalog import ForeignKey
-from compat.compile import alter, copy, move, swap
+from compat.compile import alter, copy, move, swap, switch
 from compat.compile.install import install
 from compat.compile.move import Batch, Rows
 from compat.mapping import Fill, Mapping
+from compat.shapes import Choice, Half, Parent, Tag
 from compat.tables import Column, Constraint, Index, Policy, Sequence, Table
 from tests.compat.migrations import Connection
 
@@ -88,6 +90,7 @@ CHANGED = replace(
 )
 
 BRIDGED = replace(CONVERTING, name="bridged jobs", form="bridged")
+REVERSED = replace(CONVERTING, name="reversed jobs", form="reversed")
 SECURED = Mapping(
     "secured files",
     replace(
@@ -152,6 +155,91 @@ REFERRING = Mapping(
     ),
 )
 
+CLIENTS = Table(
+    "public",
+    "clients",
+    (
+        Column("id", "integer", False, "nextval('public.clients_id_seq'::regclass)"),
+        Column("name", "text", False),
+        Column("city", "text"),
+        Column("kind", "text"),
+    ),
+    (
+        Constraint("clients_pkey", "primary_key", ("id",), "PRIMARY KEY (id)"),
+        Constraint(
+            "clients_kind",
+            "foreign_key",
+            ("kind",),
+            "FOREIGN KEY (kind) REFERENCES kinds(k)",
+        ),
+    ),
+    sequences=(Sequence("public", "clients_id_seq", "id"),),
+)
+
+
+def table_of(name: str, key: str, *others: str) -> Table:
+    """A table with a key of integers, and columns of text."""
+    return Table(
+        "public",
+        name,
+        (Column(key, "integer", False), *(Column(other, "text") for other in others)),
+        (Constraint(f"{name}_pkey", "primary_key", (key,), f"PRIMARY KEY ({key})"),),
+    )
+
+
+def shaped(name: str, target: Table, **shape: Any) -> Mapping:
+    """CLIENTS as columns of the same names in several tables."""
+    same = tuple(rules.Column(column, column) for column in CLIENTS.column_names)
+    return Mapping(name, CLIENTS, target, same, **shape)
+
+
+HALVED = shaped(
+    "halved clients",
+    table_of("persons", "id", "name", "kind"),
+    parts=(Half(table_of("addresses", "person", "city"), (("person", "id"),), ("city",)),),
+)
+OPTIONALLY_HALVED = shaped(
+    "maybe halved clients",
+    table_of("persons", "id", "name", "kind"),
+    parts=(
+        Half(
+            table_of("addresses", "person", "city"), (("person", "id"),), ("city",), optional=True
+        ),
+    ),
+)
+_CITIES = replace(
+    table_of("cities", "city_id", "city"),
+    columns=(Column("city_id", "integer", False, identity="by default"), Column("city", "text")),
+    constraints=(
+        Constraint("cities_pkey", "primary_key", ("city_id",), "PRIMARY KEY (city_id)"),
+        Constraint("cities_city_key", "unique", ("city",), "UNIQUE (city)"),
+    ),
+)
+_PERSONS_OF_CITIES = table_of("persons", "id", "name", "kind")
+JOINED = shaped(
+    "joined clients",
+    replace(
+        _PERSONS_OF_CITIES, columns=(*_PERSONS_OF_CITIES.columns, Column("city_id", "integer"))
+    ),
+    parts=(Parent(_CITIES, (("city_id", "city_id"),), ("city",), orphans="delete"),),
+)
+CHOSEN = shaped(
+    "chosen clients",
+    table_of("persons", "id", "name", "city", "kind"),
+    choices=(Choice(table_of("firms", "id", "name", "city", "kind"), "kind = 'firm'"),),
+    remainder="kind = 'person'",
+)
+TAGGED = shaped(
+    "tagged clients",
+    replace(
+        table_of("persons", "id", "name", "city", "kind", "what"),
+        constraints=(
+            Constraint("persons_pkey", "primary_key", ("what", "id"), "PRIMARY KEY (what, id)"),
+        ),
+    ),
+    tag=Tag("what", "client"),
+)
+
 PARENT = ForeignKey("fk", "public.tasks", ("remark",), "public.notes", ("text",), True)
 ITSELF = ForeignKey("up", "public.tasks", ("cents",), "public.tasks", ("task_id",), True)
 
@@ -208,6 +296,9 @@ COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
         *(f"-- {column}\n{query}" for column, query in copy.refused(mapping)),
         *(f"-- {column}\n{query}" for column, query in copy.losses(mapping)),
     ],
+    "switch": lambda mapping: switch.materialise(
+        replace(mapping, form="reversed"), replace(mapping, form="bridged")
+    ),
     "alter": lambda mapping: alter.alter(mapping, CHANGED, "copied"),
     "alter_after_cutover": lambda mapping: alter.alter(mapping, CHANGED, "cutover"),
     "repair": lambda mapping: alter.repair(mapping, "cutover"),
@@ -219,9 +310,18 @@ FILES = (
     | {f"secured_{step}": (SECURED, step) for step in ("create_compat_view", "uncontract")}
     | {f"references_{step}": (REFERRING, step) for step in ("create_sync", "drop_sync", "checks")}
     | {f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")}
+    | {f"halved_{step}": (HALVED, step) for step in ("create_compat_view", "copy")}
+    | {"optionally_halved_create_compat_view": (OPTIONALLY_HALVED, "create_compat_view")}
+    | {f"joined_{step}": (JOINED, step) for step in ("create_compat_view", "copy")}
+    | {f"chosen_{step}": (CHOSEN, step) for step in ("create_compat_view", "copy")}
+    | {f"tagged_{step}": (TAGGED, step) for step in ("create_compat_view", "cutover")}
     | {
         f"bridged_{step}": (BRIDGED, step)
         for step in ("create_sync", "create_compat_view", "contract", "copy")
+    }
+    | {
+        f"reversed_{step}": (REVERSED, step)
+        for step in ("create_sync", "create_compat_view", "cutover", "copy")
     }
 )
 

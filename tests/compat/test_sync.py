@@ -452,3 +452,55 @@ def test_the_plan_made_for_the_first_statement_serves_any_number_of_rows(
             first += count
         assert value(conn, scanned) == before
     assert value(conn, "SELECT count(*) FROM fresh") == 5000 + sum(counts)
+
+
+FAMILIES = """
+CREATE TABLE parents (id integer PRIMARY KEY, name text);
+CREATE TABLE children (
+    id integer PRIMARY KEY,
+    parent integer CONSTRAINT "of %" REFERENCES parents,
+    price text
+);
+CREATE TABLE parents_v2 (id integer PRIMARY KEY, name text);
+CREATE TABLE children_v2 (
+    id integer PRIMARY KEY,
+    parent integer REFERENCES parents_v2,
+    price numeric(12,2),
+    price_text text
+);
+"""
+
+
+@pytest.mark.parametrize("first", ["parents", "children"])
+def test_one_statement_inserts_parent_and_child_through_their_views(
+    conn: Connection, first: str
+) -> None:
+    """The child's row reaches its retired table before the parent's does."""
+    conn.execute(FAMILIES)
+    same = [rules.Column(name, name) for name in ("id", "name", "parent")]
+    price = rules.Cast("price", "price", keep="price_text")
+    families = {
+        "parents": Migration.between(conn, "parents", "parents_v2", same[:2]),
+        "children": Migration.between(conn, "children", "children_v2", [same[0], same[2], price]),
+    }
+    for migration in families.values():
+        migration.expand().copy()
+    order = sorted(families, key=lambda name: name != first)
+    for name in order:
+        families[name].cutover()
+    conn.execute(
+        "WITH p AS (INSERT INTO parents VALUES (5, 'x') RETURNING id)"
+        " INSERT INTO children SELECT 1, id, '1' FROM p"
+    )
+    assert families["parents"].retired_rows() == [(5, "x")]
+    assert families["children"].retired_rows() == [(1, 5, "1")]
+    with conn.transaction(force_rollback=True):  # not only at COMMIT
+        for statement in ("INSERT INTO children VALUES (2, 9)", "UPDATE children SET parent = 9"):
+            with pytest.raises(errors.ForeignKeyViolation) as caught, conn.transaction():
+                conn.execute(statement)
+            assert caught.value.diag.constraint_name == "of %"
+    for name in order:
+        families[name].uncutover()
+    assert not value(conn, "SELECT bool_or(condeferrable) FROM pg_constraint WHERE contype = 'f'")
+    with pytest.raises(errors.ForeignKeyViolation):
+        conn.execute("INSERT INTO children VALUES (2, 9)")

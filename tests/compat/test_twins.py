@@ -20,7 +20,7 @@ CASES_OF_A_SHARD = 100
 """So that several processes share the work; each has a database of its own."""
 
 # Shrinking a difference may take minutes, and a soak takes an hour.
-pytestmark = pytest.mark.timeout(3 * 3600)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(3 * 3600)]
 
 many = settings(
     max_examples=CASES_OF_A_SHARD,

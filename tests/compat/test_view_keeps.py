@@ -750,13 +750,15 @@ def test_a_table_that_references_itself_goes_there_and_back(conn: Connection) ->
     deferred = "DEFERRABLE INITIALLY DEFERRED"
     conn.execute(
         f"CREATE TABLE old (id integer PRIMARY KEY, parent integer REFERENCES old {deferred});"
-        f"CREATE TABLE new (key integer PRIMARY KEY, above integer REFERENCES new {deferred});"
+        "CREATE TABLE new (key integer PRIMARY KEY, above integer);"
         "INSERT INTO old VALUES (1, NULL), (2, 1), (3, 2)"
     )
     found = [rules.Column("id", "key"), rules.Column("parent", "above")]
     migration = Migration.between(conn, "old", "new", found)
     for step in (*STEPS, "uncutover"):
         getattr(migration, step)()
+        if step == "copy":
+            conn.execute(f"ALTER TABLE new ADD FOREIGN KEY (above) REFERENCES new {deferred}")
         if step in ("expand", "contract"):
             continue
         with conn.transaction(force_rollback=True):
@@ -765,6 +767,34 @@ def test_a_table_that_references_itself_goes_there_and_back(conn: Connection) ->
             conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         assert outcome(conn, "INSERT INTO old VALUES (6, 66)") == ("failed", "23503"), step
         assert outcome(conn, "DELETE FROM old WHERE id = 1") == ("failed", "23503"), step
+
+
+def test_a_key_of_the_target_to_rows_that_are_still_to_be_copied_is_refused(
+    conn: Connection,
+) -> None:
+    conn.execute(
+        "CREATE TABLE old (id integer PRIMARY KEY, parent integer REFERENCES old);"
+        "CREATE TABLE new (key integer PRIMARY KEY, above integer REFERENCES new);"
+        "CREATE TABLE child (id integer PRIMARY KEY, old integer REFERENCES old);"
+        "CREATE TABLE child_v2 (id integer PRIMARY KEY, new integer REFERENCES new);"
+    )
+    found = [rules.Column("id", "key"), rules.Column("parent", "above")]
+    migration = Migration.between(conn, "old", "new", found)
+    migration.expand().unexpand()  # nothing to be copied
+    conn.execute("INSERT INTO old VALUES (1, NULL), (2, 1)")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refused:
+        migration.expand()
+    assert "DROP CONSTRAINT new_above_fkey; add it again" in str(refused.value.diag.message_hint)
+    conn.execute("ALTER TABLE new DROP CONSTRAINT new_above_fkey")
+    parents = Migration.between(conn, "old", "new", found).expand()
+    columns = [rules.Column("id", "id"), rules.Column("old", "new")]
+    children = Migration.between(conn, "child", "child_v2", columns)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refused:
+        children.expand()
+    assert "compat copy old --execute" in str(refused.value.diag.message_hint)
+    parents.copy()
+    conn.execute("ALTER TABLE new ADD FOREIGN KEY (above) REFERENCES new")
+    children.expand().copy()
 
 
 # -- dump and restore ----------------------------------------------------------------------------

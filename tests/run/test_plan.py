@@ -127,19 +127,20 @@ def scanned(directory: Path, *behaviours: str, table: str = "public.lines") -> P
 def test_needs_tell_how_each_form_serves_them_and_which_serves_all(tmp_path: Path) -> None:
     conflict = needs.read(scanned(tmp_path, "ON CONFLICT (columns)", "LOCK TABLE"), lines())
     assert (conflict.form, conflict.serving, conflict.not_served) == (
-        *("updatable", ("updatable",)),
+        *("updatable", ("updatable", "reversed")),
         (),
     )
     copying = needs.read(scanned(tmp_path, "COPY … FROM", "reflection", "COPY … FROM"), lines())
-    assert copying.serving == ("instead_of",)
+    assert copying.serving == ("instead_of", "reversed")
     (missing,) = copying.not_served
     assert (missing.places, missing.fix) == (("app.py:1", "app.py:3"), "do without")
     assert {s.form: s.behaviour.verdict for s in missing.served} == {
         "updatable": "not possible",
         "instead_of": "kept",
+        "reversed": "kept with a note",
     }
-    neither = needs.read(scanned(tmp_path, "TRUNCATE"), lines())
-    assert neither.serving == ()
+    of_a_table = needs.read(scanned(tmp_path, "TRUNCATE"), lines())
+    assert of_a_table.serving == ("reversed",)
 
 
 @pytest.mark.parametrize(("version", "served"), [(None, False), (16, False), (17, True)])
@@ -193,4 +194,4 @@ def test_the_command_ends_with_1_when_its_form_does_not_serve_a_need(
         "TRUNCATE",
         "LOCK TABLE",
     ]
-    assert failing.json["needs"]["serving"] == []
+    assert failing.json["needs"]["serving"] == ["reversed"]

@@ -89,8 +89,6 @@ def test_steps_of_a_migration_are_refused_for_a_version(
     assert run(url, "copy", "todo", "--execute").code == 2
 
 
-
-
 def test_a_revision_publishes_a_version_and_its_downgrade_takes_it_back(
     conn: Connection, url: str, todo: Path
 ) -> None:

@@ -13,6 +13,7 @@ import psycopg
 from compat import catalog, rules
 from compat.compile import copy, install, swap
 from compat.mapping import Fill, Mapping
+from compat.run import indexes
 
 Connection = psycopg.Connection[Any]
 
@@ -145,6 +146,8 @@ def copied(conn: Connection, *mappings: Mapping) -> None:
     """Bring the mappings into the phase `copied`."""
     expand(conn, *mappings)
     copy_rows(conn, *mappings)
+    for mapping in mappings:
+        indexes.build(conn, mapping)
 
 
 def cut_over(conn: Connection, *mappings: Mapping) -> None:

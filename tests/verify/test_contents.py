@@ -19,6 +19,8 @@ from tests.verify.journey import Connection
 from tests.verify.test_between import EVERY_TYPE, FAULTS
 from tests.verify.test_command import command
 from verify import sinks
+from verify.compare import within
+from verify.compare.join import Join
 from verify.options import Options, Threshold, percent_of, thresholds
 from verify.report import Result, Status
 
@@ -240,6 +242,33 @@ def test_all_differences_go_to_a_table_to_which_runs_add(two_faults: Connection,
         ' FROM "what differs" ORDER BY found_at, ctid'
     ).fetchall()
     assert rows == LINES * 2
+
+
+def test_all_differences_of_a_table_that_cannot_be_cut_are_kept_some_at_a_time(
+    conn: Connection, tmp_path: Path
+) -> None:
+    conn.execute(
+        """
+        CREATE TABLE a (id integer PRIMARY KEY, v integer);
+        INSERT INTO a SELECT i, i FROM generate_series(1, 2500) i;
+        CREATE TABLE b (id text PRIMARY KEY, v integer);
+        """
+    )
+    mapping = journey.mapping_of(conn, "a", "b", rules.Cast("id", "id"), rules.Column("v", "v"))
+    journey.copied(conn, mapping)
+    conn.execute("UPDATE b SET v = -v")
+    with conn.transaction():
+        join = Join(mapping, mapping.legacy.sql, mapping.standby)
+        pieces = list(within.compare_whole(conn, join))
+    assert [len(piece.differences) for piece in pieces] == [1000, 1000, 500, 0]
+    path = tmp_path / "found.jsonl"
+    with sinks.opened(str(path), None) as sink:
+        result = contents(conn, Options(differences=sink), limit=1)
+    assert result.status is Status.DOES_NOT_HOLD
+    assert result.total == 2500
+    found = [json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(found) == 2500
+    assert len({str(key) for key in found}) == 2500
 
 
 def test_another_place_for_differences_is_refused(stock: Connection, url: str) -> None:

@@ -263,7 +263,19 @@ def bridged(make: Make) -> Make:
     return made
 
 
-@pytest.mark.parametrize("make", (*ALL, *map(bridged, ALL)), ids=lambda make: make.__name__)
+def reversed_(make: Make) -> Make:
+    def made(conn: Connection) -> Mapping:
+        return replace(make(conn), form="reversed")
+
+    made.__name__ = f"{make.__name__}_reversed"
+    return made
+
+
+REVERSIBLE = tuple(make for make in ALL if make is not references_by_uuid_and_a_document)
+MADE = (*ALL, *map(bridged, ALL), *map(reversed_, REVERSIBLE))
+
+
+@pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
 def test_a_good_migration_verifies_green_before_and_after_the_cutover_and_after_the_way_back(
     conn: Connection, make: Make
 ) -> None:

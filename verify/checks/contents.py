@@ -5,11 +5,13 @@ Compared range by range in one snapshot; only what differs leaves the database.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from compat.connection import url_of
 from verify.compare import within
 from verify.compare.crew import compare_all
+from verify.compare.differences import Outcome
 from verify.compare.join import Join
 from verify.compare.log import Numbered
 from verify.compare.ranges import Range, cut, some
@@ -73,6 +75,9 @@ def _compare(context: Context, ranges: list[Numbered]) -> None:
     is_alone = options.workers == 1 and options.dask is None
     if is_alone or len(ranges) == 1 or context.snapshot is None:
         join = Join(mapping, legacy_sql, view_sql)
+        if keep is None and ranges and not within.can_cut(mapping):
+            _log_pieces(context, within.compare_whole(context.conn, join))
+            return
         for number, part in ranges:
             log.add(mapping.name, number, within.compare(context.conn, join, part, keep))
         return
@@ -90,3 +95,10 @@ def _compare(context: Context, ranges: list[Numbered]) -> None:
         name=mapping.name,
         options=options,
     )
+
+
+def _log_pieces(context: Context, pieces: Iterator[Outcome]) -> None:
+    """Log what was found in a table that is one range; that range last, which is done then."""
+    for number, piece in enumerate(pieces, start=1):
+        is_last = not piece.differences
+        context.log.add(context.mapping.name, 0 if is_last else number, piece)

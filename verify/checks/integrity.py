@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from compat import catalog
+from compat.bridge import bridge_of, in_transition, is_bridge
 from compat.catalog import ForeignKey, Relation
 from compat.compile import bridge
 from compat.compile.source import halves, source, tagged
@@ -63,12 +64,14 @@ def check(context: Context) -> Result:
 
     :raises psycopg.Error: a relation is missing or may not be read
     """
+    mapping = context.facing.mapping
     return examine(
         context.conn,
-        context.mapping,
-        context.options.rules.of(context.mapping),
+        mapping,
+        context.options.rules.of(mapping),
         context.limit,
         view_sql=context.stored.view_sql,
+        bridged=context.mapping,
     )
 
 
@@ -79,10 +82,12 @@ def examine(
     limit: int,
     *,
     view_sql: str | None = None,
+    bridged: Mapping | None = None,
 ) -> Result:
     """Look at the target of a mapping.
 
     :param view_sql: the view over it, None where there is none
+    :param bridged: the mapping whose bridge is examined, None where there is none
     :raises psycopg.Error: a relation is missing or may not be read
     """
     target = catalog.find_exact(conn, mapping.target.schema, mapping.target.name)
@@ -94,7 +99,7 @@ def examine(
         *_halves(mapping),
         *_in_two_tables(mapping),
         *_nulls(conn, mapping, view_sql),
-        *(_contradictions(mapping) if view_sql is not None else ()),
+        *(_contradictions(bridged) if bridged is not None else ()),
         *_derived_dual_ids(conn, mapping, target),
         *(_dual_id(mapping, item, view_sql) for item in rules.dual_ids),
         *(_bounds(mapping, item, view_sql) for item in rules.ranges),
@@ -177,21 +182,22 @@ def _orphan(key: ForeignKey, names: tuple[str, ...]) -> Demand:
 
 
 def _contradictions(mapping: Mapping) -> Iterator[Demand]:
-    """Rows of a target that carries a bridge whose two shapes do not say the same.
+    """Rows of a table that carries a bridge whose two shapes do not say the same.
 
     The view shows one of them, and is compared with the legacy table; so this is what proves that
     the converted columns, too, correspond to the legacy rows.
     """
-    if mapping.chosen_form != "bridged":
+    if not is_bridge(mapping):
         return
+    base, columns = bridge_of(mapping).base, in_transition(mapping).target_key
     for name, fault in bridge.contradictions(mapping):
         yield Demand(
             "bridge",
-            f"{name} of {mapping.target.title}",
+            f"{name} of {base.title}",
             "it does not correspond to what v2 reads",
-            f"{mapping.target.sql} AS t",
+            f"{base.sql} AS t",
             fault,
-            mapping.target_key,
+            columns,
         )
 
 

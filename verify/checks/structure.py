@@ -19,6 +19,7 @@ from compat.bridge import carrier_of
 from compat.compile import bridge, install, lookups, policies, sync, view
 from compat.compile.functions import bodies, triggers
 from compat.compile.shaped import copy as shaped_copy
+from compat.mapping import Mapping
 from compat.names import ident, literal, qualified, regclass
 from compat.run import health
 from compat.run.definitions import default_differences, view_differences
@@ -59,12 +60,13 @@ def check(context: Context) -> Result:
     if not missing:
         findings += _tables(context)
         findings += _columns(context)
-        findings += _looks(context)
-        findings += _sequences(context)
         findings += _query(context, notes)
         findings += _triggers(context)
-        findings += _guards(context)
-        notes += _indexes(context)
+        if context.has_table:
+            findings += _looks(context)
+            findings += _sequences(context)
+            findings += _guards(context)
+            notes += _indexes(context)
     findings += _functions(context)
     findings += _shared_functions(context, notes)
     if not findings:
@@ -95,9 +97,9 @@ def _document(context: Context) -> Iterator[Finding]:
 def _relations(context: Context) -> Iterator[Finding]:
     mapping = context.mapping
     wanted = (
-        (mapping.legacy.schema, context.view_name, "v", "a view"),
-        (mapping.legacy.schema, context.physical_name, "rp", "a table"),
-        *((table.schema, table.name, "rp", "a table") for table in mapping.tables),
+        (mapping.view_of.schema, context.view_name, "v", "a view"),
+        *[(mapping.legacy.schema, context.physical_name, "rp", "a table")] * context.has_table,
+        *((table.schema, table.name, "rp", "a table") for table in _carriers(mapping)),
     )
     for schema, name, kinds, what in wanted:
         relation = context.relation(schema, name)
@@ -106,6 +108,11 @@ def _relations(context: Context) -> Iterator[Finding]:
             yield Finding("relation", title, f"{title} does not exist; it should be {what}")
         elif relation.kind not in kinds:
             yield Finding("relation", title, f"{title} is not {what}")
+
+
+def _carriers(mapping: Mapping) -> tuple[Table, ...]:
+    """Return the tables that v2's rows are in, as they stand from expand to contract."""
+    return (carrier_of(mapping), *mapping.tables[1:])
 
 
 def _reflected(context: Context, schema: str, name: str) -> Table:
@@ -117,9 +124,10 @@ def _reflected(context: Context, schema: str, name: str) -> Table:
 def _tables(context: Context) -> Iterator[Finding]:
     """Yield what has changed in the tables since the mapping was made."""
     mapping = context.mapping
-    targets = (carrier_of(mapping), *mapping.tables[1:])
-    for known, name in ((mapping.legacy, context.physical_name), *((t, None) for t in targets)):
-        actual = _reflected(context, known.schema, name or known.name)
+    targets = _carriers(mapping)
+    legacy = [(mapping.legacy, context.physical_name)] * context.has_table
+    for known, name in (*legacy, *((table, table.name) for table in targets)):
+        actual = _reflected(context, known.schema, name)
         title = qualified(actual.schema, actual.name)
         for column in known.columns:
             now = actual.column(column.name)
@@ -156,7 +164,7 @@ def _tables(context: Context) -> Iterator[Finding]:
 
 
 def _columns(context: Context) -> Iterator[Finding]:
-    mapping = context.mapping
+    mapping = context.facing.mapping
     actual = _reflected(context, mapping.legacy.schema, context.view_name)
     expected = mapping.legacy.column_names
     if actual.column_names != expected:
@@ -183,7 +191,7 @@ def _columns(context: Context) -> Iterator[Finding]:
                     expected=before,
                     found=after,
                 )
-    for difference in default_differences(mapping, actual):
+    for difference in default_differences(context.mapping, actual):
         yield Finding(
             "default",
             f"{context.stored.view_sql}.{ident(difference.what)}",
@@ -226,11 +234,13 @@ class _Trigger:
 def _triggers(context: Context) -> Iterator[Finding]:
     mapping = context.mapping
     physical = Table(mapping.legacy.schema, context.physical_name, ())
-    shown_view = Table(mapping.legacy.schema, context.view_name, ())
+    shown_view = Table(mapping.view_of.schema, context.view_name, ())
     wanted = [(physical, "sync")]
     unwanted = [(table, "reverse") for table in mapping.tables]
     if context.is_cutover:
         wanted, unwanted = unwanted, wanted
+    if not context.has_table:
+        wanted = []
     kinds_by_name = _SYNC_THROUGH_VIEW if mapping.syncs_through_view else _SYNC
     expected = [
         _Trigger(table, purpose, kinds, what)
@@ -413,10 +423,13 @@ def _shared_functions(context: Context, notes: list[str]) -> Iterator[Finding]:
 def _functions(context: Context) -> Iterator[Finding]:
     """Yield which generated functions were edited: what guards against lost updates is in them."""
     mapping = context.mapping
-    statements = [*sync.create_forward(mapping), *sync.define_reverse(mapping)]
-    statements += [*lookups.create(mapping), *bridge.create(mapping)]
-    statements += view.create_view(mapping)
-    statements += shaped_copy.define(mapping) if mapping.copies_through_view else []
+    statements = view.create_view(mapping)
+    if mapping.chosen_form == "reversed":
+        statements += bridge.create(mapping)
+    if context.has_table:
+        statements += [*sync.create_forward(mapping), *sync.define_reverse(mapping)]
+        statements += [*lookups.create(mapping), *bridge.create(mapping)]
+        statements += shaped_copy.define(mapping) if mapping.copies_through_view else []
     as_caller = {f"{mapping.function(purpose)}()" for purpose in policies.PURPOSES}
     for name, expected in bodies(statements).items():
         row: Any = context.conn.execute(
@@ -458,23 +471,29 @@ def _functions(context: Context) -> Iterator[Finding]:
 
 
 def _looks(context: Context) -> Iterator[Finding]:
-    """Yield how the view looks other than the table; rights come with the name, at the cutover."""
+    """Yield how the view looks other than the table; rights come with the name, at the cutover.
+
+    Before it, the view must have the owner's, and may have those that the table gives as well: who
+    verifies has to read it.
+    """
     mapping = context.mapping
     table, shown_view = (
         _looks_of(context, name) for name in (context.physical_name, context.view_name)
     )
-    granted = _looks_at_cutover(context) if context.is_cutover else _of_owner_only(context, table)
+    most = _looks_at_cutover(context) if context.is_cutover else table
+    least = most if context.is_cutover else _of_owner_only(context, table)
     view_sql = context.stored.view_sql
     yield from _look(view_sql, "owner", table["owner"], shown_view["owner"])
     yield from _look(view_sql, "comment", table["comment"], shown_view["comment"])
-    yield from _grants(view_sql, granted["grants"], shown_view["grants"])
+    yield from _grants(view_sql, least["grants"], most["grants"], shown_view["grants"])
     for name in mapping.legacy.column_names:
         before, after = table["columns"].get(name), shown_view["columns"].get(name)
         if before is None or after is None:
             continue  # reported as another column list
         subject = f"{view_sql}.{ident(name)}"
         yield from _look(subject, "comment", before["comment"], after["comment"])
-        yield from _grants(subject, granted["columns"][name]["grants"], after["grants"])
+        must, may = (looks["columns"][name]["grants"] for looks in (least, most))
+        yield from _grants(subject, must, may, after["grants"])
 
 
 def _looks_at_cutover(context: Context) -> dict[str, Any]:
@@ -522,9 +541,10 @@ def _look(subject: str, what: str, before: str | None, after: str | None) -> Ite
         )
 
 
-def _grants(subject: str, before: Any, after: Any) -> Iterator[Finding]:
-    table, shown_view = ({tuple(grant) for grant in grants or ()} for grants in (before, after))
-    for grants, problem in ((table - shown_view, "lost"), (shown_view - table, "in excess")):
+def _grants(subject: str, least: Any, most: Any, found: Any) -> Iterator[Finding]:
+    """Yield which rights of the least are lost, and which are there that are more than the most."""
+    must, may, held = ({tuple(grant) for grant in grants or ()} for grants in (least, most, found))
+    for grants, problem in ((must - held, "lost"), (held - may, "in excess")):
         for grantee, privilege, _ in sorted(grants):
             yield Finding(
                 "grant",

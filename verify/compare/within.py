@@ -6,8 +6,10 @@ differ do so for good, however busy the applications are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from compat.connection import Connection, connect
@@ -69,16 +71,35 @@ def compare(conn: Connection, join: Join, part: Range, keep: int | None) -> Outc
     :param keep: how many differing rows to return; None for all
     :raises psycopg.Error: as for `compare_ranges`
     """
+    found = _counts(conn, join, part)
+    if not found.differing:
+        return found
+    look = _all_differences if keep is None else _first_differences(keep)
+    by_column, differences = look(conn, join, part)
+    return replace(found, by_column=by_column, differences=differences)
+
+
+def compare_whole(conn: Connection, join: Join) -> Iterator[Outcome]:
+    """Yield all that differs in a table that cannot be cut: some rows at a time, counts at last.
+
+    :raises psycopg.Error: as for `compare_ranges`
+    """
+    found = _counts(conn, join, Range())
+    if found.differing:
+        with _differing(conn, join, Range()) as differences:
+            while piece := tuple(islice(differences, _FETCHED)):
+                by_column, _ = counted(piece)
+                yield Outcome(by_column=by_column, differences=piece)
+    yield found
+
+
+def _counts(conn: Connection, join: Join, part: Range) -> Outcome:
+    """Return how many rows differ in one range, but not which."""
     conn.execute(f"SET LOCAL work_mem = {literal(_WORK_MEM)}")
     # Unprepared: a generic plan would not know how many rows a range has.
     row = conn.execute(join.overview(part), prepare=False).fetchone()
     assert row is not None
     legacy, view, differing, missing, extra, *losses = row
-    by_column: dict[str, int] = {}
-    differences: tuple[Difference, ...] = ()
-    if differing:
-        look = _all_differences if keep is None else _first_differences(keep)
-        by_column, differences = look(conn, join, part)
     return Outcome(
         legacy=legacy,
         view=view,
@@ -86,8 +107,6 @@ def compare(conn: Connection, join: Join, part: Range, keep: int | None) -> Outc
         extra=extra,
         changed=differing - missing - extra,
         losses={p.name: n for p, n in zip(join.lossy, losses, strict=True) if n},
-        by_column=by_column,
-        differences=differences,
     )
 
 
@@ -95,10 +114,16 @@ _Found = tuple[dict[str, int], tuple[Difference, ...]]
 
 
 def _all_differences(conn: Connection, join: Join, part: Range) -> _Found:
+    with _differing(conn, join, part) as differences:
+        return counted(differences)
+
+
+@contextmanager
+def _differing(conn: Connection, join: Join, part: Range) -> Iterator[Iterator[Difference]]:
     with conn.cursor("compat_differences") as cursor:  # a server-side one: they may be many
         cursor.itersize = _FETCHED
         cursor.execute(join.differing(part))
-        return counted(_difference(join, row[:5]) for row in cursor)
+        yield (_difference(join, row[:5]) for row in cursor)
 
 
 def _first_differences(keep: int) -> Callable[[Connection, Join, Range], _Found]:

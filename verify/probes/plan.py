@@ -6,7 +6,7 @@ The twin says what is right, so a statement need not be valid; it must only be t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from compat.names import ident, idents, literal
@@ -31,7 +31,7 @@ from verify.probes.statements import (
     where,
     where_any,
 )
-from verify.probes.twin import Ground, parents
+from verify.probes.twin import Ground, lacking, parents
 from verify.probes.values import ordinary, unused, worth_trying
 
 _VALUES_PER_COLUMN = 12
@@ -103,8 +103,9 @@ class Plan:
                     yield self._insert(title, [{**row, name: value}])
         if self.ground.samples:
             for name, columns in self._unique:
-                clash = {column: self.ground.samples[-1][column] for column in columns}
-                yield self._insert(f"insert what {name} has already", [{**row, **clash}])
+                for sample in (self.ground.samples[-1], *self.ground.elsewhere):
+                    clash = {column: sample[column] for column in columns}
+                    yield self._insert(f"insert what {name} has already", [{**row, **clash}])
         yield from self._upserts(rows[-1])
         yield from self._copies(rows[-1])
         yield from self._generated_inserts(row)
@@ -261,12 +262,15 @@ class Plan:
         every = where_any(ground.key(sample) for sample in ground.samples)
         yield Probe("update of several rows", Update(self._some_change(row), every))
         yield Probe("update of several rows that changes nothing", Touch(self.changeable, every))
-        yield Probe(
-            "update without RETURNING", Update(self._some_change(row), every, returning=False)
-        )
-        change = self._any_change(row)
-        if change is not None:
-            yield Probe("update of a row that is met twice", UpdateTwice((change,), here))
+        changes = self._some_change(row)
+        if not {name for name, _ in changes} & set(ground.key_names):  # by which they are found
+            yield Probe("update without RETURNING", Update(changes, every, returning=False))
+        for other in (row, *ground.elsewhere):
+            for change in self._changes_of_places(other):
+                title = f"update {change[0]} of a row that is met twice"
+                yield Probe(title, UpdateTwice((change,), where(ground.key(other))))
+        yield from self._updates_of_parts()
+        yield from self._updates_elsewhere()
         if len(ground.samples) > 1:
             for name, columns in self._unique:
                 other = ground.samples[-1] if ground.samples[-1] != row else ground.samples[-2]
@@ -295,14 +299,52 @@ class Plan:
                     condition = where(self.ground.key(other))
                     yield Probe(title, Update(((name, value),), condition))
 
+    def _changes_of_places(self, row: Cells) -> Iterator[tuple[str, Value]]:
+        """Yield an assignment of another value for each table that has a part of the row."""
+        mapping = self.context.mapping
+        for place in mapping.places:
+            change = self._any_change(row, mapping.lenses_of(place))
+            if change is not None:
+                yield change
+
+    def _updates_of_parts(self) -> Iterator[Probe]:
+        """Yield updates by which a part that a row need not have comes or goes."""
+        for names in lacking(self.context.mapping):
+            settable = [name for name in names if name in self.changeable]
+            rows = [
+                row
+                for row in self.ground.samples
+                if any(row[name] is not None for name in settable)
+            ]
+            for row in rows[:1]:
+                gone = tuple((name, None) for name in settable)
+                here = where(self.ground.key(row))
+                yield Probe(f"update {', '.join(settable)} to NULL", Update(gone, here))
+
+    def _updates_elsewhere(self) -> Iterator[Probe]:
+        """Yield updates of rows in other tables than the target."""
+        for row in self.ground.elsewhere:
+            fresh = self.fresh_row()
+            if fresh is not None:
+                yield from self._updates_to(fresh, row, where(self.ground.key(row)))
+
     def _rows_for(self, lens: Lens, row: Cells) -> list[Cells]:
-        """Return the rows on which to update a column: for a state or a flag, one in each state."""
+        """Return the rows on which to update a column: for a state or a flag, one in each state.
+
+        One where it is NULL too, and one where all is NULL that its part of the row holds.
+        """
         name = lens.legacy.name
-        distinct = {row[name]: row}
+        parts = [names for names in lacking(self.context.mapping) if name in names]
+
+        def state(row: Cells) -> tuple[str | None, bool]:
+            return row[name], any(all(row[n] is None for n in names) for names in parts)
+
+        distinct = {state(row): row}
         for other in self.ground.samples:
             if isinstance(lens.rule, ValueMap | Flag) or other[name] is None:
-                distinct.setdefault(other[name], other)
-        return list(distinct.values())
+                distinct.setdefault(state(other), other)
+        elsewhere = [row for row in self.ground.elsewhere if row not in distinct.values()]
+        return [*distinct.values(), *elsewhere]
 
     def _unused_in(self, row: Cells, lens: Lens) -> str | None:
         """Return a value by which a row stays unique when only this column changes, or None."""
@@ -354,7 +396,12 @@ class Plan:
         key = tuple((name, fresh[name]) for name in ground.key_names if fresh[name] != row[name])
         if key and (ground.free or not ground.inbound):
             new_key = {**row, **dict(key)}
-            yield Probe("update of the key", Update(key, here), keys=(ground.key(new_key),))
+            keys = (ground.key(new_key),)
+            yield Probe("update of the key", Update(key, here), keys=keys)
+            for lens in self._writable:
+                for change in self._several_changes(lens, row):
+                    title = f"update of the key and {lens.legacy.name}"
+                    yield Probe(title, Update((*key, change), here), keys=keys)
         elif key:
             self.notes.append("every sampled row is referred to: the key was not updated")
         fixed = {*ground.key_names} | {name for fk in ground.inbound for name in fk.columns}
@@ -403,6 +450,19 @@ class Plan:
                 return name, value
         return None
 
+    def _several_changes(self, lens: Lens, row: Cells) -> Iterator[tuple[str, Value]]:
+        """Yield an assignment of another value; of all where the spelling is kept beside it."""
+        change = self.change_of(lens, row)
+        if change is None:
+            return
+        yield change
+        if getattr(lens.rule, "keep", None) is not None:
+            here = where(self.ground.key(row))
+            for value in self._values(lens):
+                other = (lens.legacy.name, value)
+                if other != change and self._is_taken(Update((other,), here)):
+                    yield other
+
     def _is_taken(self, statement: Update) -> bool:
         twin = self.ground.twin
         with attempt(twin.conn):
@@ -416,10 +476,15 @@ class Plan:
             return ((name, row[name]),)
         return (found,)
 
-    def _any_change(self, row: Cells) -> tuple[str, Value] | None:
-        """Return an assignment of another value, to a converted column if there is one."""
+    def _any_change(
+        self, row: Cells, among: Iterable[Lens] | None = None
+    ) -> tuple[str, Value] | None:
+        """Return an assignment of another value, to a converted column if there is one.
+
+        :param among: the columns to choose from, None for all
+        """
         lenses = sorted(
-            self._writable,
+            self._writable if among is None else among,
             key=lambda lens: (lens.legacy.name in self._fk_columns, not lens.converts),
         )
         changes = (self.change_of(lens, row) for lens in lenses)
@@ -432,12 +497,12 @@ class Plan:
         free = ground.free or (() if ground.inbound else ground.samples)
         if not free:
             self.notes.append("every sampled row is referred to: only a delete of none was tried")
-        for row in free[:1]:
+        elsewhere = () if ground.inbound else ground.elsewhere
+        for row in (*free[:1], *elsewhere):
             yield Probe("delete of one row", Delete(where(ground.key(row))))
             yield Probe("delete of a row that is met twice", DeleteTwice(where(ground.key(row))))
-            change = self._any_change(row)
-            if change is not None:
-                title = "delete of a row that the statement updates"
+            for change in self._changes_of_places(row):
+                title = f"delete of a row of which the statement updates {change[0]}"
                 yield Probe(title, DeleteUpdated((change,), ground.key(row)))
         if len(free) > 1:
             several = where_any(ground.key(row) for row in free)

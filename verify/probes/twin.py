@@ -11,6 +11,7 @@ import psycopg
 
 from compat import sqltypes
 from compat.compile.swap import column_definition
+from compat.mapping import Mapping
 from compat.names import ident, idents, literal, qualified, regclass
 from compat.rules import Flag, Row, ValueMap
 from compat.tables import Column, Table
@@ -19,7 +20,7 @@ from verify.probes.side import Side, attempt, read
 from verify.probes.statements import Cells, where_any
 
 _NAME = "compat_verify_twin"
-_WINDOW = 300
+_WINDOW, _QUIET_WINDOW = 300, 100
 _MOST_SAMPLES = 12
 
 
@@ -44,6 +45,8 @@ class Ground:
     :param samples: existing rows, the same on both sides
     :param free: those among them that no other table refers to
     :param drawing: columns that a sequence or a volatile default fills
+    :param elsewhere: one of the samples from each table beside the target that has whole rows
+    :param window: the keys of the rows among which samples are chosen
     """
 
     view: Side
@@ -55,6 +58,8 @@ class Ground:
     inbound: tuple[ForeignKey, ...]
     drawing: tuple[str, ...]
     notes: tuple[str, ...]
+    elsewhere: tuple[Cells, ...] = ()
+    window: tuple[Cells, ...] = ()
 
     def key(self, row: Cells) -> Cells:
         """Return the key of a row."""
@@ -77,8 +82,10 @@ def prepare(context: Context) -> Ground:
     drawing = tuple(c.name for c in mapping.legacy.columns if draws(context, c))
     _create(context, twin, drawing)
     free, notes = _free(context, view, inbound)
+    elsewhere = _elsewhere(context, view)
     samples = []
-    for row in _samples(context, view, free):
+    window = _window(context, view)
+    for row in _samples(context, window, (*free, *elsewhere)):
         if _load(context, view, twin, {name: row[name] for name in key_names}):
             samples.append(row)
         else:
@@ -96,6 +103,8 @@ def prepare(context: Context) -> Ground:
         inbound,
         drawing,
         tuple(dict.fromkeys(notes)),
+        tuple(row for row in elsewhere if row in samples),
+        tuple({name: row[name] for name in key_names} for row in window),
     )
 
 
@@ -214,19 +223,30 @@ def _is_quiet(context: Context, row: Cells) -> bool:
     return tuple(row[name] for name in context.mapping.legacy.row_key) not in context.avoid
 
 
-def _samples(context: Context, view: Side, free: tuple[Cells, ...]) -> list[Cells]:
-    """Return rows worth trying: the first, the last, one with each NULL, each mapped value."""
+def _window(context: Context, view: Side) -> list[Cells]:
+    """Return the first and the last rows, but those that applications were seen to write."""
     keys = context.mapping.legacy.row_key
     ends: list[Cells] = []
     # The newest rows are those that applications write: leave them alone once that has disturbed.
-    for direction in ("ASC",) if context.avoid else ("ASC", "DESC"):
+    directions: tuple[str, ...] = ("ASC", "DESC")
+    limit = _WINDOW
+    if context.avoid:
+        directions, limit = ("ASC",), _QUIET_WINDOW
+    for direction in directions:
         order = ", ".join(f"{ident(name)} {direction}" for name in keys)
         ends += read(
             context.conn,
-            f"SELECT {idents(view.columns)} FROM {view.relation} ORDER BY {order} LIMIT {_WINDOW}",
+            f"SELECT {idents(view.columns)} FROM {view.relation} ORDER BY {order} LIMIT {limit}",
         )
-    window = [row for row in ends if _is_quiet(context, row)]
+    return [row for row in ends if _is_quiet(context, row)]
+
+
+def _samples(context: Context, window: list[Cells], free: tuple[Cells, ...]) -> list[Cells]:
+    """Return rows worth trying: the first, the last, one with each NULL, each mapped value."""
+    keys = context.mapping.legacy.row_key
     chosen: list[Cells] = [*free, *window[:1], *window[-1:], *window[len(window) // 2 :][:1]]
+    for names in lacking(context.mapping):
+        chosen += [row for row in window if all(row[name] is None for name in names)][:1]
     for lens in context.mapping.lenses:
         name = lens.legacy.name
         if lens.legacy.nullable:
@@ -237,6 +257,28 @@ def _samples(context: Context, view: Side, free: tuple[Cells, ...]) -> list[Cell
             chosen += sorted(window, key=lambda row: -len(row[name] or ""))[:1]
     distinct = {tuple(row[name] for name in keys): row for row in chosen}
     return list(distinct.values())[:_MOST_SAMPLES]
+
+
+def _elsewhere(context: Context, view: Side) -> tuple[Cells, ...]:
+    found: list[Cells] = []
+    order = idents(context.mapping.legacy.row_key)
+    for choice in context.mapping.choices:
+        rows = read(
+            context.conn,
+            f"SELECT {idents(view.columns)} FROM {view.relation} AS v WHERE "
+            f"{Row('v').evaluate(choice.when)} ORDER BY {order} LIMIT {1 + len(context.avoid)}",
+        )
+        found += [row for row in rows if _is_quiet(context, row)][:1]
+    return tuple(found)
+
+
+def lacking(mapping: Mapping) -> list[tuple[str, ...]]:
+    """Return the legacy columns of each part that a row need not have."""
+    return [
+        tuple(lens.legacy.name for lens in mapping.lenses_of(place))
+        for place in mapping.places
+        if place.part is not None and place.part.may_lack
+    ]
 
 
 def _load(context: Context, view: Side, twin: Side, key: Cells) -> bool:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import psycopg
 
 from compat.compile.errors import key_lenses
+from compat.compile.source import parents
 from compat.connection import Connection, connect
 from compat.errors import ConnectionFailed
 from verify.context import Context, plural, shown
@@ -22,14 +23,18 @@ from verify.probes.statements import Cells, where
 from verify.races import moves
 from verify.races.moves import Change, Step
 from verify.report import Finding, Result, does_not_hold, holds, not_run
-from verify.scratch import CannotCopy, Scratch, key_of_a_row, opened
+from verify.scratch import CannotCopy, Scratch, keys_of_rows, opened
 
 NAME = "concurrency"
+
+# One of each table that has whole rows, and one without each part that may be missing.
+_MOST_ROWS = 4
 
 Row = dict[str, str | None]
 Move = TypeVar("Move", Change, Step)
 
 _DENIED = "a session was told that the row is not there, since another one had changed it"
+_ALONE = "a session that was alone could not write the row"
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,13 @@ class Ending:
     :param told: how many rows the second session was told that it wrote
     :param is_retry: whether it was told to try again instead
     :param row: the row as the view shows it afterwards; empty when it is gone
+    :param is_first_denied: whether the first session could not even write a row that is there
     """
 
     told: int
     is_retry: bool
     row: Row
+    is_first_denied: bool = False
 
     @property
     def is_denied(self) -> bool:
@@ -59,6 +66,7 @@ class Race:
     :param operation: the trigger function that must guard the second statement
     :param lie: returns what is wrong with an ending, or None
     :param is_referenced: whether the row seems to be one that other tables refer to
+    :param before: a statement that is committed first
     """
 
     kind: str
@@ -68,6 +76,7 @@ class Race:
     operation: str
     lie: Callable[[Ending], str | None]
     is_referenced: bool = False
+    before: str | None = None
 
 
 def check(context: Context) -> Result:
@@ -75,6 +84,7 @@ def check(context: Context) -> Result:
 
     :raises psycopg.Error: the role may not create a schema, or the view is not there
     """
+    context = context.facing
     reason = _why_not(context)
     if reason is not None:
         return not_run(NAME, reason)
@@ -97,7 +107,7 @@ def _why_not(context: Context) -> str | None:
     if not row[0]:
         return (
             f"permission denied: {row[1]} may not create a schema in {row[2]}, which the races "
-            "need for a copy of the view"
+            "need for a copy of the view; grant it, or leave the check out with --checks"
         )
     return None
 
@@ -109,16 +119,20 @@ def _run(context: Context, scratch: Scratch) -> Result:
             for _ in range(2)
         )
         track = _Track(scratch, first, second, stack.enter_context(ThreadPoolExecutor(1)))
-        key = key_of_a_row(first, scratch)
-        races = list(_races(first, scratch, key))
+        keys = keys_of_rows(first, scratch, _MOST_ROWS)
+        races = [(key, race) for key in keys for race in _races(first, scratch, key)]
+        races += [(keys[0], race) for race in _races_of_two_rows(first, scratch, keys)]
         first.rollback()
         if not races:
             return not_run(NAME, "no update could be made up that the view accepts")
-        findings = []
-        for race in races:
-            lie = race.lie(track.run(race, key))
+        found: dict[str, Finding] = {}
+        for key, race in races:
+            ending = track.run(race, key)
+            lie = _ALONE if ending.is_first_denied else race.lie(ending)
             if lie is not None:
-                findings.append(Finding(race.kind, race.title, lie + _where(context, race)))
+                finding = Finding(race.kind, race.title, lie + _where(context, race))
+                found.setdefault(race.title, finding)
+        findings = list(found.values())
     numbers = (("races", len(races)),)
     if not findings:
         return holds(
@@ -156,7 +170,13 @@ class _Track:
         self.scratch.reset(self.first)
         for conn in (self.first, self.second):
             self.scratch.pretend(conn, is_referenced=race.is_referenced)
-        self.first.execute(race.first)
+        if race.before is not None:
+            self.first.execute(race.before)
+            self.scratch.check_apart(self.first)
+            self.first.commit()
+        if not self._is_done_by_first(race):
+            self.first.rollback()
+            return Ending(0, False, {}, is_first_denied=True)
         self.scratch.check_apart(self.first)
         answer = self.thread.submit(self._second, race.second)
         self._await_blocked(answer)
@@ -166,6 +186,13 @@ class _Track:
         self.first.rollback()
         return Ending(told, is_retry, row)
 
+    def _is_done_by_first(self, race: Race) -> bool:
+        """Return whether the first session, in whose way nobody is, was told that it wrote."""
+        try:
+            return self.first.execute(race.first).rowcount == 1
+        except (psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation):
+            return False
+
     def _second(self, statement: str) -> tuple[int, bool]:
         try:
             written = self.second.execute(statement).rowcount
@@ -174,6 +201,9 @@ class _Track:
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             self.second.rollback()
             return 0, True
+        except psycopg.errors.UniqueViolation:
+            self.second.rollback()
+            return 0, False
         return written, False
 
     def _await_blocked(self, answer: Future[tuple[int, bool]]) -> None:
@@ -205,6 +235,7 @@ def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
         others = [item for item in possible if item.column != change.column]
         for other in _one_of_each_kind(scratch, others):
             yield _two_columns(other, change, view, here)
+        yield from _two_inserts(conn, scratch, key, change)
         deletes += [_stale_delete(change, view, here), _delete_of_updated(change, view, here)]
     yield from deletes
     if scratch.asks_for_references:
@@ -213,8 +244,31 @@ def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
             yield replace(race, title=title, is_referenced=True)
 
 
+def _races_of_two_rows(conn: Connection, scratch: Scratch, keys: list[Cells]) -> Iterator[Race]:
+    """Yield races of two rows that get the same new parent: neither is in the other's way."""
+    if len(keys) < 2:
+        return
+    held = [lens for place in parents(scratch.mapping) for lens in scratch.mapping.lenses_of(place)]
+    here, there = (where(key) for key in keys[:2])
+    for change in moves.changes(conn, scratch, keys[0]):
+        if change.lens in held:
+            yield Race(
+                "denied",
+                f"two rows that get the same {change.column}",
+                f"UPDATE {scratch.view} SET {change.assignment} WHERE {here}",
+                f"UPDATE {scratch.view} SET {change.assignment} WHERE {there}",
+                "update",
+                lambda ending: _DENIED if ending.is_denied else None,
+            )
+
+
 def _one_of_each_kind(scratch: Scratch, moves: Iterable[Move]) -> list[Move]:
-    """Return the first on a column of a key, on another one that is renamed, and on a converted."""
+    """Return the first on a column of a key, on another one that is renamed, and on a converted.
+
+    All, where some columns decide which table a row is in, and others do not.
+    """
+    if scratch.mapping.choices:
+        return list(moves)
     of_keys = key_lenses(scratch.mapping)
     first: dict[tuple[bool, bool], Move] = {}
     for move in moves:
@@ -320,6 +374,23 @@ def _two_columns(first: Change, second: Change, view: str, here: str) -> Race:
         "update",
         lie,
     )
+
+
+def _two_inserts(conn: Connection, scratch: Scratch, key: Cells, change: Change) -> Iterator[Race]:
+    """Yield the race of two sessions for a key that no row has, where such rows can be inserted."""
+
+    def lie(ending: Ending) -> str | None:
+        if ending.told == 0 and ending.row.get(change.column) == change.before:
+            return None
+        return "two sessions were both told that they inserted a row with the same key"
+
+    row = moves.shown(conn, scratch, key)
+    first = moves.insert(conn, scratch, row)
+    second = moves.insert(conn, scratch, row | {change.column: change.after})
+    if first is not None and second is not None:
+        title = f"two inserts of one key with another {change.column}"
+        before = moves.delete(scratch, key)
+        yield Race("double insert", title, first, second, "insert", lie, before=before)
 
 
 def _two_deletes(view: str, here: str) -> Race:

@@ -12,7 +12,7 @@ import psycopg
 
 from compat import sqltypes
 from compat.connection import Connection
-from compat.names import ident, literal
+from compat.names import ident, idents, literal
 from compat.rules import Constant, Expression, Lens
 from verify.probes.statements import Cells, where
 from verify.probes.values import worth_trying
@@ -107,6 +107,34 @@ def steps(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Step]:
             if len({before[name], *after}) == 3:
                 yield Step(lens, expression, (before[name], after[0], after[1]))
                 break
+
+
+def insert(conn: Connection, scratch: Scratch, row: Cells) -> str | None:
+    """Return the INSERT of a row, where the view accepts it; None where something refuses it.
+
+    :param row: of which the key is in the copy
+    """
+    mapping = scratch.mapping
+    given = [
+        lens.legacy.name
+        for lens in mapping.lenses
+        if lens.legacy.generated is None and not isinstance(lens.rule, Constant | Expression)
+    ]
+    values = ", ".join(literal(row[name]) for name in given)
+    statement = f"INSERT INTO {scratch.view} ({idents(given)}) VALUES ({values})"
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(delete(scratch, {name: row[name] for name in mapping.legacy.row_key}))
+            done = conn.execute(statement)
+            scratch.check_apart(conn)
+    except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError):
+        return None
+    return statement if done.rowcount == 1 else None
+
+
+def delete(scratch: Scratch, key: Cells) -> str:
+    """Return the DELETE of a row through the view."""
+    return f"DELETE FROM {scratch.view} WHERE {where(key)}"
 
 
 def _settable(scratch: Scratch) -> list[Lens]:

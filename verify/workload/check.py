@@ -5,7 +5,7 @@ Each is undone at once. Sequences go on, though, where a statement draws from on
 
 from __future__ import annotations
 
-from verify.context import Context, plural
+from verify.context import NO_TABLE, Context, plural
 from verify.report import Result, does_not_hold, holds, not_run
 from verify.workload import reading
 from verify.workload.comparison import Comparison, set_up
@@ -25,6 +25,8 @@ def check(context: Context) -> Result:
         return not_run(
             NAME, f"no workload was given (--workload FILE), and {reading.STATISTICS} is not there"
         )
+    if not context.has_table:
+        return not_run(NAME, NO_TABLE)
     if context.unfinished is not None:
         return not_run(NAME, context.unfinished)
     set_up(context)

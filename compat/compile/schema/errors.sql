@@ -117,12 +117,14 @@ DECLARE
     original CONSTANT text := coalesce((SELECT f.name FROM compat.foreign_key f
                                         WHERE f.referencing = child AND f.twin_name = of_constraint),
                                        of_constraint);
+    place CONSTANT jsonb := (SELECT p FROM jsonb_array_elements(names -> 'places') p
+                             WHERE p #>> '{name,1}' = parent);
     of_target text;
     of_legacy text;
 BEGIN
-    IF parent = names #>> '{target,1}' THEN
+    IF place IS NOT NULL THEN
         SELECT string_agg(a.attname, ', ' ORDER BY k.n),
-               string_agg(coalesce(names -> 'columns' ->> a.attname, a.attname), ', ' ORDER BY k.n)
+               string_agg(coalesce(place -> 'columns' ->> a.attname, a.attname), ', ' ORDER BY k.n)
         INTO of_target, of_legacy
         FROM pg_constraint c, unnest(c.confkey) WITH ORDINALITY k(attnum, n), pg_attribute a
         WHERE c.conrelid = child AND c.conname = of_constraint
@@ -137,8 +139,8 @@ BEGIN
 END $$;
 
 ---
--- Raises an error of the target, or of the retired table, as the legacy table would have; returns when
--- the error is of another table. `names` (compat.compile.errors) tells how the constraints correspond.
+-- Raises an error of a place, or of the retired table, as the legacy table would have; returns when the
+-- error is of another table. `names` (compat.compile.errors) tells how the constraints correspond.
 CREATE OR REPLACE FUNCTION compat.raise_as_legacy(
     given anyelement, names jsonb, state text, said text, details text,
     in_schema text, in_table text, in_column text, of_constraint text)
@@ -147,14 +149,15 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     legacy_schema CONSTANT text := names #>> '{legacy,0}';
     legacy CONSTANT text := names #>> '{legacy,1}';
-    is_target CONSTANT boolean := in_schema = names #>> '{target,0}' AND in_table = names #>> '{target,1}';
+    place CONSTANT jsonb := (SELECT p FROM jsonb_array_elements(names -> 'places') p
+                             WHERE p -> 'name' = jsonb_build_array(in_schema, in_table));
     is_retired CONSTANT boolean := in_schema = legacy_schema AND in_table = names ->> 'retired';
-    known CONSTANT jsonb := CASE WHEN is_retired THEN names -> 'of_legacy' ELSE names -> 'of_target' END -> of_constraint;
+    known CONSTANT jsonb := CASE WHEN is_retired THEN names -> 'of_legacy' ELSE place -> 'constraints' END -> of_constraint;
     name CONSTANT text := coalesce(known ->> 'name', of_constraint);
     columns CONSTANT text[] := ARRAY(SELECT jsonb_array_elements_text(known -> 'columns'));
     key text;
 BEGIN
-    IF state = '23503' AND said LIKE 'insert or update%' AND (is_target OR is_retired) THEN
+    IF state = '23503' AND said LIKE 'insert or update%' AND (place IS NOT NULL OR is_retired) THEN
         said := format('insert or update on table "%s" violates foreign key constraint "%s"', legacy, name);
         IF details NOT LIKE 'MATCH FULL%' AND cardinality(columns) > 0 THEN
             details := format('%s is not present in table "%s".', compat.key_of(given, columns, false),
@@ -164,10 +167,10 @@ BEGIN
         -- A row that others refer to: the error speaks of their table, and names this one.
         PERFORM compat.raise_of_reference(names, state, said, details, in_schema, in_table, of_constraint);
         RETURN;
-    ELSIF NOT coalesce(is_target OR is_retired, false) THEN
+    ELSIF NOT coalesce(place IS NOT NULL OR is_retired, false) THEN
         RETURN;
     ELSIF state = '23502' THEN
-        in_column := coalesce(names -> 'columns' ->> in_column, in_column);
+        in_column := coalesce(place -> 'columns' ->> in_column, in_column);
         said := format('null value in column "%s" of relation "%s" violates not-null constraint', in_column, legacy);
         details := compat.failing_row(given);
     ELSIF state = '23514' THEN
@@ -241,7 +244,10 @@ BEGIN
         JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.its
         JOIN pg_operator o ON o.oid = k.operator
         WHERE c.contype = 'f' AND c.confrelid = source AND c.conrelid <> source AND c.conparentid = 0
-          AND c.confdeltype IN ('a', 'r') AND NOT c.condeferred
+          AND c.confdeltype IN ('a', 'r')
+          AND (NOT c.condeferred OR EXISTS (  -- a retired table, whose keys `defer_foreign_keys` has deferred
+              SELECT FROM pg_trigger WHERE tgrelid = c.conrelid
+              AND tgfoid = 'compat.refuse_late_write()'::regprocedure))
         GROUP BY c.oid, n.nspname, r.relname
     ) AS fk;
     IF routine IS NOT NULL THEN

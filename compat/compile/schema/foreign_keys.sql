@@ -1,8 +1,11 @@
 -- Where the foreign keys of a table lead at this moment, as {name: definition}; not those to itself.
+-- With them, which of them follow a migration of the table that they reference.
 CREATE OR REPLACE FUNCTION compat.foreign_keys_of(source regclass)
 RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
-SELECT jsonb_build_object('foreign_keys', coalesce(jsonb_object_agg(conname, pg_get_constraintdef(oid)), '{}'))
+SELECT jsonb_build_object(
+    'foreign_keys', coalesce(jsonb_object_agg(conname, pg_get_constraintdef(oid)), '{}'),
+    'following', (SELECT coalesce(jsonb_agg(f), '[]') FROM compat.foreign_key f WHERE f.referencing = source))
 FROM pg_constraint WHERE conrelid = source AND contype = 'f' AND confrelid <> source
 $$;
 
@@ -21,6 +24,50 @@ EXCEPTION WHEN undefined_table OR wrong_object_type THEN
         ERRCODE = 'object_not_in_prerequisite_state',
         MESSAGE = format('the foreign key %I of %s cannot be restored: %s', name, relation, SQLERRM),
         HINT = 'Take back the contract of the table that it references first.';
+END $$;
+
+---
+-- Lets some foreign keys of a retired table be checked at COMMIT only, or not any more. Where a statement
+-- inserts parent and child through two views, the sync may bring the child first. Their twins as well; one
+-- that has been dropped since is passed over.
+CREATE OR REPLACE FUNCTION compat.defer_foreign_keys(relation regclass, names text[], is_deferred boolean)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN
+        SELECT conname FROM pg_constraint
+        WHERE conrelid = relation AND contype = 'f' AND condeferred <> is_deferred
+          AND (conname = ANY (names) OR conname IN (
+              SELECT f.twin_name FROM compat.foreign_key f
+              WHERE f.referencing = relation AND f.name = ANY (names)))
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER CONSTRAINT %I %s', relation, name,
+                       CASE WHEN is_deferred THEN 'DEFERRABLE INITIALLY DEFERRED' ELSE 'NOT DEFERRABLE' END);
+    END LOOP;
+END $$;
+
+---
+-- Lets the restored foreign keys of a table follow the migrations again that they followed when noted.
+CREATE OR REPLACE FUNCTION compat.restore_following(relation regclass, noted jsonb)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key record;
+    twin text;
+BEGIN
+    FOR key IN
+        SELECT f.* FROM jsonb_to_recordset(noted -> 'following') AS f (mapping text, name text, twin_name text)
+        JOIN compat.mapping m ON m.name = f.mapping WHERE m.phase IN ('cutover', 'contracted')
+    LOOP
+        twin := noted #>> ARRAY['foreign_keys', key.twin_name];
+        IF twin IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, key.twin_name, twin);
+        END IF;
+        INSERT INTO compat.foreign_key VALUES (key.mapping, relation, key.name, key.twin_name)
+        ON CONFLICT (mapping, referencing, name) DO UPDATE SET twin_name = EXCLUDED.twin_name;
+    END LOOP;
 END $$;
 
 ---

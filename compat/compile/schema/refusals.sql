@@ -82,28 +82,84 @@ BEGIN
 END $$;
 
 ---
+-- What another migration fills must be full before children of its rows are brought over.
+CREATE OR REPLACE FUNCTION compat.require_full(children regclass, parent regclass)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    filling record;
+    is_needed boolean;
+BEGIN
+    FOR filling IN
+        SELECT m.name, to_regclass(format('%I.%I', document #>> '{legacy,schema}', document #>> '{legacy,name}')) AS source
+        FROM compat.mapping m
+        WHERE phase IN ('expanded', 'copying')
+          AND to_regclass(format('%I.%I', document #>> '{target,schema}', document #>> '{target,name}')) = parent
+        ORDER BY m.name
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', filling.source) INTO is_needed;
+        IF is_needed THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('%s, where %s has its parents, is not filled yet', parent, children),
+                HINT = format('Run `compat copy %s --execute` first: parents before children.', filling.name);
+        END IF;
+    END LOOP;
+END $$;
+
+---
+-- A foreign key of a table that the sync writes must not lead to rows that are still to be copied: those
+-- of another migration, or, by columns that this one writes, of the table itself.
+CREATE OR REPLACE FUNCTION compat.require_filled(
+    children regclass, relation regclass, key_name text, written text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fk pg_constraint;
+    is_own boolean;
+    is_needed boolean;
+BEGIN
+    SELECT * INTO fk FROM pg_constraint WHERE conrelid = relation AND conname = key_name AND contype = 'f';
+    is_own := fk.confrelid = relation AND written @> ARRAY(
+        SELECT attname::text FROM pg_attribute WHERE attrelid = relation AND attnum = ANY (fk.confkey));
+    IF NOT is_own THEN
+        PERFORM compat.require_full(children, fk.confrelid);
+    END IF;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', children) INTO is_needed;
+    IF is_own AND is_needed THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the foreign key %I of %s leads to rows of the table itself, which are still to be copied: '
+                             'writes to %s would be refused', key_name, relation, children),
+            HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; add it again, NOT VALID and then VALIDATE, when the copy is done.',
+                          relation, key_name);
+    END IF;
+END $$;
+
+---
 -- The children of a lookup find their parents in this table by either column, with the rights of the
 -- owner of the children's legacy table; what another migration fills must be full.
 CREATE OR REPLACE FUNCTION compat.require_parent(
-    children regclass, parent regclass, key_column text, legacy_column text)
+    children regclass, parent regclass, key_column text, legacy_columns text[])
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     reader oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = children);
-    filling text;
-    source regclass;
-    is_needed boolean;
-    name text;
+    columns jsonb;
+    names text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY[key_column, legacy_column] LOOP
+    FOREACH columns IN ARRAY ARRAY[jsonb_build_array(key_column), to_jsonb(legacy_columns)] LOOP
         IF NOT EXISTS (
-            SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = parent AND a.attname = name
+            SELECT FROM pg_index i
             WHERE i.indrelid = parent AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-              AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) THEN
+              AND 0 <> ALL (i.indkey) AND columns @> (
+                SELECT jsonb_agg(a.attname) FROM pg_attribute a
+                WHERE a.attrelid = parent AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))) THEN
+            names := (SELECT string_agg(quote_ident(name), ', ') FROM jsonb_array_elements_text(columns) name);
             RAISE EXCEPTION USING
                 ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('%I of %s is not unique, so it cannot tell parents apart', name, parent),
-                HINT = format('ALTER TABLE %s ADD UNIQUE (%I)', parent, name);
+                MESSAGE = format('%s of %s is not unique, so it cannot tell parents apart', names, parent),
+                HINT = format('ALTER TABLE %s ADD UNIQUE (%s)', parent, names);
         END IF;
     END LOOP;
     IF NOT has_table_privilege(reader, parent, 'SELECT') THEN
@@ -112,20 +168,7 @@ BEGIN
             MESSAGE = format('%I, the owner of %s, may not read %s', pg_get_userbyid(reader), children, parent),
             HINT = format('GRANT SELECT ON %s TO %I', parent, pg_get_userbyid(reader));
     END IF;
-    SELECT m.name, to_regclass(format('%I.%I', document #>> '{legacy,schema}', document #>> '{legacy,name}'))
-    INTO filling, source
-    FROM compat.mapping m
-    WHERE phase IN ('expanded', 'copying')
-      AND to_regclass(format('%I.%I', document #>> '{target,schema}', document #>> '{target,name}')) = parent;
-    IF source IS NOT NULL THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', source) INTO is_needed;
-        IF is_needed THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('%s, where %s has its parents, is not filled yet', parent, children),
-                HINT = format('Run `compat copy %s --execute` first: parents before children.', filling);
-        END IF;
-    END IF;
+    PERFORM compat.require_full(children, parent);
 END $$;
 
 ---

@@ -32,6 +32,10 @@ ALTER TABLE compat.mapping DROP CONSTRAINT IF EXISTS mapping_phase_check,
     CHECK (phase IN ('expanded', 'copying', 'copied', 'cutover', 'contracted', 'published'));
 
 ---
+-- The form that a migration is being switched to, while its rows are copied.
+ALTER TABLE compat.mapping ADD COLUMN IF NOT EXISTS switching text;
+
+---
 CREATE TABLE IF NOT EXISTS compat.copy_progress (
     mapping text PRIMARY KEY REFERENCES compat.mapping ON DELETE CASCADE,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -3,12 +3,12 @@
 ALTER TABLE compat.mapping ADD COLUMN IF NOT EXISTS through text REFERENCES compat.mapping;
 
 ---
--- The migrations that lead to the legacy table of another one, or did before that was cut over.
-CREATE OR REPLACE FUNCTION compat.directly_beneath(mapping_name text)
+-- The migrations one of whose tables is the legacy table of another one, or was before its cutover.
+CREATE OR REPLACE FUNCTION compat.leading_to(mapping_name text)
 RETURNS SETOF compat.mapping LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $$
 SELECT b.* FROM compat.mapping m JOIN compat.mapping b ON b.name <> m.name
-WHERE m.name = mapping_name AND coalesce(b.through, m.name) = m.name
+WHERE m.name = mapping_name
   AND EXISTS (
     SELECT FROM (
         SELECT b.document -> 'target' AS target
@@ -19,8 +19,16 @@ WHERE m.name = mapping_name AND coalesce(b.through, m.name) = m.name
 $$;
 
 ---
+-- Those of them whose views follow it, and no other migration.
+CREATE OR REPLACE FUNCTION compat.directly_beneath(mapping_name text)
+RETURNS SETOF compat.mapping LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT b.* FROM compat.leading_to(mapping_name) b WHERE coalesce(b.through, mapping_name) = mapping_name
+$$;
+
+---
 -- Raises while a migration beneath is not cut over: what its sync writes would go to a view, and what
--- clients of the view write would not reach its table.
+-- clients of the view write would not reach its table. Or while its view follows another migration.
 CREATE OR REPLACE FUNCTION compat.require_settled_beneath(mapping_name text)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -35,6 +43,15 @@ BEGIN
             MESSAGE = format('%s leads to the table that %s is to replace, and is only %s',
                              quote_ident(unsettled.name), quote_ident(mapping_name), unsettled.phase),
             HINT = format('Cut it over first (compat status %s), or take it back.', unsettled.name);
+    END IF;
+    SELECT * INTO unsettled FROM compat.leading_to(mapping_name) b
+    WHERE b.through <> mapping_name AND b.phase <> 'contracted' ORDER BY b.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s reads the table that %s is to replace, and reads through %s already',
+                             quote_ident(unsettled.name), quote_ident(mapping_name), quote_ident(unsettled.through)),
+            HINT = format('Contract it first, or roll %s back.', unsettled.through);
     END IF;
 END $$;
 

@@ -6,15 +6,17 @@ transaction, as nothing in PostgreSQL spans several tables.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from compat.compile import errors
 from compat.compile.bodies import could_not_serialize, refuse_read_only
-from compat.compile.errors import refuse_nulls
-from compat.compile.functions import assignments_of_update, columns_and_values, same_target_row
+from compat.compile.functions import any_changed, assignments_of_update, same_target_row
 from compat.compile.source import source
 from compat.mapping import Mapping
 from compat.names import literal
 from compat.rules import NEW, OLD, Row
+from compat.rules.lens import changed_row
 from compat.shapes import Choice
 from compat.tables import Table
 
@@ -35,10 +37,12 @@ class _Branch:
 def insert_body(mapping: Mapping) -> str:
     """Return the body for INSERT: the first table whose condition holds takes the row."""
     return _function(
-        mapping,
+        [*_WANTED, *_given(mapping)],
         [
-            *refuse_nulls(mapping),
+            *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
+            *errors.refuse_checks(mapping),
+            *errors.doubts(mapping),
             *_require_new_key(mapping),
             f"    wanted := {place(mapping, NEW)};",
             *_insert_where_wanted(mapping, None),
@@ -49,11 +53,12 @@ def insert_body(mapping: Mapping) -> str:
 
 def update_body(mapping: Mapping) -> str:
     """Return the body for UPDATE: a row stays where it is unless another table is due now."""
-    key_changed = " OR ".join(lens.changed(NEW, OLD) for lens in mapping.key)
     lines = [
-        *refuse_nulls(mapping),
+        *errors.refuse_nulls(mapping),
         *refuse_read_only(mapping, "update"),
-        f"    IF {key_changed} THEN",
+        *errors.refuse_checks(mapping),
+        f"    doubtful := {any_changed(errors.key_lenses(mapping))};",
+        f"    IF {any_changed(mapping.key)} THEN",
         *(f"    {line}" for line in _require_new_key(mapping)),
         "    END IF;",
         f"    wanted := {place(mapping, NEW)};",
@@ -62,21 +67,20 @@ def update_body(mapping: Mapping) -> str:
     for branch in _branches(mapping):
         moved = _insert_where_wanted(mapping, branch)
         lines += [
-            *_lock(branch, "FOR UPDATE"),
+            *_lock(branch, "FOR NO KEY UPDATE"),
             "    IF FOUND THEN",
             *_leave_if_changed(mapping, branch),
             f"        IF stays OR wanted = {branch.number} THEN",
-            f"            UPDATE {branch.table.sql} AS t SET",
-            f"        {assignments_of_update(branch.mapping)}",
-            f"            WHERE {same_target_row(mapping, OLD)}{_returning(branch)};",
+            *(f"        {line}" for line in _update(branch)),
             "            RETURN NEW;",
             "        END IF;",
-            f"        DELETE FROM {branch.table.sql} AS t WHERE {same_target_row(mapping, OLD)};",
+            f"    {_delete(branch)}",
             *(f"    {line}" for line in moved),
             "        RETURN NEW;",
             "    END IF;",
         ]
-    return _function(mapping, [*lines, "    RETURN NULL;"])
+    variables = [*_WANTED, *_given(mapping), "    stays boolean;", *_rows_of(mapping)]
+    return _function(variables, [*lines, *_leave_without_row(mapping)])
 
 
 def delete_body(mapping: Mapping) -> str:
@@ -87,20 +91,28 @@ def delete_body(mapping: Mapping) -> str:
             *_lock(branch, "FOR UPDATE"),
             "    IF FOUND THEN",
             *_leave_if_changed(mapping, branch),
-            f"        DELETE FROM {branch.table.sql} AS t WHERE {same_target_row(mapping, OLD)};",
+            *(f"    {line}" for line in _explained_delete(branch)),
             "        RETURN OLD;",
             "    END IF;",
         ]
-    return _function(mapping, [*lines, "    RETURN NULL;"])
+    doubtful = f"    doubtful boolean := {errors.is_referenced(mapping, OLD)};"
+    return _function([doubtful, *_rows_of(mapping)], [*lines, *_leave_without_row(mapping)])
 
 
-def _function(mapping: Mapping, lines: list[str]) -> str:
-    declared = [
-        f"    {branch.row.name} {branch.table.sql}%ROWTYPE;" for branch in _branches(mapping)
-    ]
-    return "\n".join(
-        ["DECLARE", *declared, "    wanted integer;", "    stays boolean;", "BEGIN", *lines, "END"]
-    )
+_WANTED = ("    wanted integer;", "    doubtful boolean := false;")
+
+
+def _given(mapping: Mapping) -> list[str]:
+    """Return what keeps NEW for a second try, where RETURNING … INTO NEW may overwrite it."""
+    return ["    given CONSTANT record := NEW;"] * any(map(_returning, _branches(mapping)))
+
+
+def _rows_of(mapping: Mapping) -> list[str]:
+    return [f"    {branch.row.name} {branch.table.sql}%ROWTYPE;" for branch in _branches(mapping)]
+
+
+def _function(variables: Iterable[str], lines: list[str]) -> str:
+    return "\n".join(["DECLARE", *variables, "BEGIN", *lines, "END"])
 
 
 def numbered(mapping: Mapping) -> list[tuple[int, Table]]:
@@ -144,11 +156,13 @@ def _insert_where_wanted(mapping: Mapping, origin: _Branch | None) -> list[str]:
     for branch in _branches(mapping):
         if origin is not None and branch.number == origin.number:
             continue
-        columns, values = columns_and_values(_written(branch, origin))
+        returning = _returning(branch)
+        given = "given" * bool(returning)
+        place = branch.mapping.places[0]
+        insert = errors.insert(branch.mapping, place, _written(branch, origin), returning, given)
         lines += [
             f"    {keyword} wanted = {branch.number} THEN",
-            f"        INSERT INTO {branch.table.sql} AS t ({columns})",
-            f"        VALUES ({values}){_returning(branch)};",
+            *(f"    {line}" for line in insert),
         ]
         keyword = "ELSIF"
     legacy = mapping.legacy
@@ -175,12 +189,26 @@ def _written(branch: _Branch, origin: _Branch | None) -> dict[str, str]:
         and (there := origin.table.column(column.name)) is not None
         and there.type == column.type
     }
-    changed = {
-        name: f"CASE WHEN {lens.changed(NEW, OLD)} THEN {value} ELSE {origin.row.column(name)} END"
-        for lens in branch.mapping.lenses
-        for name, value in lens.write(NEW, current=origin.row).items()
-    }
-    return new | kept | changed
+    return new | kept | changed_row(branch.mapping.lenses, origin.row, OLD, NEW)
+
+
+def _update(branch: _Branch) -> list[str]:
+    statement = [
+        f"    UPDATE {branch.table.sql} AS t SET",
+        f"        {assignments_of_update(branch.mapping)}",
+        f"    WHERE {same_target_row(branch.mapping, OLD)}{_returning(branch)};",
+    ]
+    return errors.where_doubtful(branch.mapping, statement, NEW, branch.mapping.places)
+
+
+def _delete(branch: _Branch) -> str:
+    same = same_target_row(branch.mapping, OLD)
+    return f"    DELETE FROM {branch.table.sql} AS t WHERE {same};"
+
+
+def _explained_delete(branch: _Branch) -> list[str]:
+    delete = [_delete(branch)]
+    return errors.where_doubtful(branch.mapping, delete, OLD, branch.mapping.places)
 
 
 def _require_new_key(mapping: Mapping) -> list[str]:
@@ -190,10 +218,9 @@ def _require_new_key(mapping: Mapping) -> list[str]:
     values = ", ".join(NEW.column(name) for name in names)
     constraint = next(c.name for c in legacy.constraints if c.identifies and c.columns == names)
     message = f'duplicate key value violates unique constraint "{constraint}"'
-    key = f"ROW({values})::text"
     return [
         "    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended("
-        f"{literal(mapping.name)} || {key}, 0));",
+        f"{literal(mapping.target.title)} || {_key_as_text(mapping)}, 0));",
         f"    IF EXISTS (SELECT FROM {source(mapping)} WHERE {same_target_row(mapping, NEW)}) THEN",
         "        RAISE EXCEPTION USING ERRCODE = 'unique_violation',",
         f"            MESSAGE = {literal(message)},",
@@ -202,6 +229,16 @@ def _require_new_key(mapping: Mapping) -> list[str]:
         f"            SCHEMA = {literal(legacy.schema)}, TABLE = {literal(legacy.name)};",
         "    END IF;",
     ]
+
+
+def _key_as_text(mapping: Mapping) -> str:
+    """Return the key of NEW as the tables hold it: the same for the views of all versions."""
+    written = {
+        name: f"({lens.write(NEW)[name]})::{lens.ends.target(name).type}"
+        for lens in mapping.key
+        for name in lens.targets[:1]
+    }
+    return f"ROW({', '.join(written[name] for name in sorted(written))})::text"
 
 
 def _detail(names: tuple[str, ...]) -> str:
@@ -229,6 +266,19 @@ def _leave_if_changed(mapping: Mapping, branch: _Branch) -> list[str]:
         "            END IF;",
         *could_not_serialize(mapping, 12),
         "        END IF;",
+    ]
+
+
+def _leave_without_row(mapping: Mapping) -> list[str]:
+    """Return what ends the function when no table has had the row when it was looked at.
+
+    Somebody may have moved it meanwhile to a table that had been looked at before.
+    """
+    return [
+        f"    IF EXISTS (SELECT FROM {source(mapping)} WHERE {same_target_row(mapping, OLD)}) THEN",
+        *could_not_serialize(mapping, 8),
+        "    END IF;",
+        "    RETURN NULL;",
     ]
 
 

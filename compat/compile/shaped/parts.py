@@ -9,15 +9,16 @@ the row of a part that they have written: parts first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from compat.compile import errors
 from compat.compile.bodies import could_not_serialize, refuse_read_only
-from compat.compile.errors import refuse_nulls
-from compat.compile.functions import TARGET, columns_and_values, same_target_row
-from compat.compile.source import halves, matches, parents
+from compat.compile.functions import TARGET, any_changed, columns_and_values, same_target_row
+from compat.compile.source import halves, matches, parents, source
 from compat.mapping import Mapping
 from compat.names import ident, idents
 from compat.rules import NEW, OLD, Lens, Row
+from compat.rules.lens import changed_row
 from compat.shapes import Half, Parent, Place
 
 
@@ -26,11 +27,15 @@ def insert_body(mapping: Mapping) -> str:
     return _function(
         mapping,
         [
-            *refuse_nulls(mapping),
+            *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
+            *errors.refuse_checks(mapping),
+            *errors.doubts(mapping),
             *(line for place in parents(mapping) for line in _find_or_make(mapping, place)),
-            *_insert_target(mapping),
-            *(line for place in halves(mapping) for line in _insert_half(mapping, place)),
+            *_insert_rows(mapping),
+            "    IF NOT FOUND THEN",
+            "        RETURN NULL;",  # a trigger of the target's own has left it out
+            "    END IF;",
             *_read_back(mapping),
             "    RETURN NEW;",
         ],
@@ -41,22 +46,23 @@ def update_body(mapping: Mapping) -> str:
     """Return the body for UPDATE: only tables of which something changed are written."""
     found = [place for place in parents(mapping) if mapping.lenses_of(place)]
     lines = [
-        *refuse_nulls(mapping),
+        *errors.refuse_nulls(mapping),
         *refuse_read_only(mapping, "update"),
+        *errors.refuse_checks(mapping),
         *_lock(mapping, "FOR NO KEY UPDATE"),
         *_leave_if_changed(mapping),
+        f"    doubtful := {any_changed(errors.key_lenses(mapping))};",
         *(f"    left_{place.row.name} := {place.row.name};" for place in _cleaned(mapping)),
         *_move_keys(mapping),
     ]
     for place in found:
-        lines += _if(_changed(mapping.lenses_of(place)), _find_or_make(mapping, place))
-    lines += _update_target(mapping)
-    for place in halves(mapping):
-        written = [lens for lens in mapping.lenses_of(place) if lens.targets]
-        if written:
-            lines += _if(_changed(written), _update_half(mapping, place))
-    lines += [*_clean(mapping, "left_"), *_read_back(mapping), "    RETURN NEW;"]
-    return _function(mapping, lines)
+        lines += _if(any_changed(mapping.lenses_of(place)), _find_or_make(mapping, place))
+    lines += _update_rows(mapping)
+    for place in _cleaned(mapping):
+        left = Row(f"left_{place.row.name}")
+        lines += _if(any_changed(mapping.lenses_of(place)), _clean(mapping, place, left))
+    lines += _read_back(mapping)
+    return _function(mapping, [*lines, "    RETURN NEW;"], left=_cleaned(mapping))
 
 
 def delete_body(mapping: Mapping) -> str:
@@ -68,33 +74,35 @@ def delete_body(mapping: Mapping) -> str:
         for place in halves(mapping)
         if isinstance(place.part, Half) and place.part.on_delete == "delete"
     ]
-    head = f"    WITH {', '.join(gone)}" if gone else "    "
+    head = f"    WITH {', '.join(gone)}\n    " if gone else "    "
+    delete = f"{head}DELETE FROM {mapping.target.sql} AS t WHERE {same_target_row(mapping, OLD)};"
+    written = [mapping.places[0], *halves(mapping)]
     return _function(
         mapping,
         [
             *_lock(mapping, "FOR UPDATE"),
             *_leave_if_changed(mapping),
-            f"{head}DELETE FROM {mapping.target.sql} AS t WHERE {same_target_row(mapping, OLD)};",
-            *_clean(mapping, ""),
+            f"    doubtful := {errors.is_referenced(mapping, OLD)};",
+            *errors.where_doubtful(mapping, [delete], OLD, written),
+            *(line for p in _cleaned(mapping) for line in _clean(mapping, p, p.row)),
             "    RETURN OLD;",
         ],
     )
 
 
-def _function(mapping: Mapping, lines: Iterable[str]) -> str:
+def _function(mapping: Mapping, lines: Iterable[str], left: Iterable[Place] = ()) -> str:
     declared = [f"    {place.row.name} {place.table.sql}%ROWTYPE;" for place in mapping.places]
-    declared += [
-        f"    left_{place.row.name} {place.table.sql}%ROWTYPE;" for place in _cleaned(mapping)
-    ]
+    declared += [f"    left_{place.row.name} {place.table.sql}%ROWTYPE;" for place in left]
+    declared.append("    doubtful boolean := false;")
     return "\n".join(["DECLARE", *declared, "BEGIN", *lines, "END"])
 
 
 def _if(condition: str, lines: Iterable[str]) -> list[str]:
-    return [f"    IF {condition} THEN", *(f"    {line}" for line in lines), "    END IF;"]
+    return [f"    IF {condition} THEN", *_indented(lines), "    END IF;"]
 
 
-def _changed(lenses: Iterable[Lens]) -> str:
-    return "\n    OR ".join(lens.changed(NEW, OLD) for lens in lenses) or "false"
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _given(lenses: Iterable[Lens]) -> str:
@@ -116,16 +124,19 @@ def _find_or_make(mapping: Mapping, place: Place) -> list[str]:
         f"SELECT {alias}.* INTO {alias} FROM {place.table.sql} AS {alias}",
         f"WHERE {same} FOR KEY SHARE;",
     ]
+    make = [
+        f"    INSERT INTO {place.table.sql} AS {alias} ({columns})",
+        f"    VALUES ({values})",
+        f"    ON CONFLICT ({idents(list(identity))}) DO NOTHING",
+        f"    RETURNING {alias}.* INTO {alias};",
+    ]
     return [
         f"    IF NOT {_given(lenses)} THEN",
         f"        {alias} := NULL;",
         "    ELSE",
         *(f"        {line}" for line in find),
         "        IF NOT FOUND THEN",
-        f"            INSERT INTO {place.table.sql} AS {alias} ({columns})",
-        f"            VALUES ({values})",
-        f"            ON CONFLICT ({idents(list(identity))}) DO NOTHING",
-        f"            RETURNING {alias}.* INTO {alias};",
+        *(f"        {line}" for line in errors.where_doubtful(mapping, make, NEW, [place])),
         "            IF NOT FOUND THEN  -- somebody else has made it meanwhile",
         *(f"                {line}" for line in find),
         "                IF NOT FOUND THEN",
@@ -151,51 +162,71 @@ def _cleaned(mapping: Mapping) -> list[Place]:
     ]
 
 
-def _clean(mapping: Mapping, prefix: str) -> list[str]:
-    """Return the deletion of parents that nothing references any more, from their variables.
+def _clean(mapping: Mapping, place: Place, left: Row) -> list[str]:
+    """Return the deletion of a parent that nothing references any more, from its variable.
 
     Locked first, and looked at again with a new snapshot: a row that references it may have been
     committed while the lock was waited for.
     """
-    lines = []
-    for place in _cleaned(mapping):
-        left = Row(prefix + place.row.name)
-        same = " AND ".join(f"gone.{ident(mine)} = {left.column(mine)}" for mine, _ in place.on)
-        used = " AND ".join(f"t.{ident(other)} = gone.{ident(mine)}" for mine, other in place.on)
-        # Under another alias: that of the place is the name of the variable.
-        gone = f"FROM {place.table.sql} AS gone WHERE {same}"
-        lines += [
-            f"    PERFORM {gone} FOR UPDATE;",
-            f"    DELETE {gone}",
-            f"    AND NOT EXISTS (SELECT FROM {mapping.target.sql} AS t WHERE {used});",
-        ]
-    return lines
+    same = " AND ".join(f"gone.{ident(mine)} = {left.column(mine)}" for mine, _ in place.on)
+    used = " AND ".join(f"t.{ident(other)} = gone.{ident(mine)}" for mine, other in place.on)
+    # Under another alias: that of the place is the name of the variable.
+    gone = f"FROM {place.table.sql} AS gone WHERE {same}"
+    return [
+        f"    PERFORM {gone} FOR UPDATE;",
+        f"    DELETE {gone}",
+        f"    AND NOT EXISTS (SELECT FROM {mapping.target.sql} AS t WHERE {used});",
+    ]
 
 
 # -- the target and its halves ----------------------------------------------------------------
 
 
-def _insert_target(mapping: Mapping) -> list[str]:
-    columns, values = columns_and_values(mapping.writes(NEW) | _references(mapping))
-    return [
-        f"    INSERT INTO {mapping.target.sql} AS t ({columns})",
-        f"    VALUES ({values})",
-        "    RETURNING t.* INTO t;",
-    ]
+def _insert_rows(mapping: Mapping) -> list[str]:
+    """Return the INSERT of target and halves in one command.
+
+    So that the reverse sync, and whatever else comes after it, finds the row complete.
+    """
+    target = mapping.places[0]
+    written = mapping.writes(NEW) | _references(mapping)
+    joined = [_inserted_half(mapping, place) for place in halves(mapping)]
+    if not joined:
+        return errors.insert(mapping, target, written, "\n    RETURNING t.* INTO t")
+    columns, values = columns_and_values(written)
+
+    def command(left_out: str) -> list[str]:
+        own = (
+            f"t AS (\n        INSERT INTO {target.table.sql} AS t ({columns})\n"
+            f"        VALUES ({values}){left_out}\n        RETURNING t.*)"
+        )
+        items = ",\n    ".join([own, *joined])
+        return [f"    WITH {items}", "    SELECT t.* INTO t FROM t;"]
+
+    at_first, again = command(errors.on_conflict(target.table)), command("")
+    places = [target, *halves(mapping)]
+    return errors.insert_or_explain(mapping, at_first, again, places, given="")
 
 
-def _insert_half(mapping: Mapping, place: Place) -> list[str]:
+def _inserted_half(
+    mapping: Mapping, place: Place, conditions: Iterable[str] = (), origin: str = "t"
+) -> str:
+    """Return the WITH item that inserts a half of the row `t`, where one is wanted.
+
+    :param conditions: SQL that must hold besides
+    :param origin: what `t` is read from, nothing where it is a variable
+    """
     alias = place.row.name
     joined = {mine: TARGET.column(other) for mine, other in place.on}
     columns, values = columns_and_values(joined | mapping.writes_to(place, NEW))
-    lines = [
-        f"    INSERT INTO {place.table.sql} AS {alias} ({columns})",
-        f"    VALUES ({values})",
-        f"    RETURNING {alias}.* INTO {alias};",
-    ]
+    wanted = [*conditions]
     if isinstance(place.part, Half) and place.part.optional:
-        return _if(_given(mapping.lenses_of(place)), lines)
-    return lines
+        wanted.append(_given(mapping.lenses_of(place)))
+    rest = f"\n        FROM {origin}" * bool(origin)
+    rest += f"\n        WHERE {' AND '.join(wanted)}" * bool(wanted)
+    return (
+        f"{alias}_made AS (\n        INSERT INTO {place.table.sql} AS {alias} ({columns})\n"
+        f"        SELECT {values}{rest})"
+    )
 
 
 def _move_keys(mapping: Mapping) -> list[str]:
@@ -221,70 +252,99 @@ def _move_keys(mapping: Mapping) -> list[str]:
     written = ", ".join(
         f"{ident(name)} = {sql}" for lens in mapping.key for name, sql in lens.write(NEW).items()
     )
-    lines = [
+    move = [
         f"    WITH {follow}",
-        f"        UPDATE {mapping.target.sql} AS t SET {written}",
-        f"        WHERE {same_target_row(mapping, OLD)} RETURNING t.* INTO t;",
+        f"    UPDATE {mapping.target.sql} AS t SET {written}",
+        f"    WHERE {same_target_row(mapping, OLD)} RETURNING t.* INTO t;",
     ]
-    lines += [
-        f"    {place.row.column(mine)} := {lens.write(NEW)[lens.targets[0]]};"
-        for place, pairs in moved
-        for mine, lens in pairs
-    ]
-    return _if(_changed(mapping.key), lines)
+    places = [mapping.places[0], *(place for place, _ in moved)]
+    lines = errors.translated(mapping, move, NEW, places)
+    for place, pairs in moved:
+        is_there = f"{place.row.column(place.on[0][0])} IS NOT NULL"
+        lines += _if(
+            is_there,
+            [
+                f"    {place.row.column(mine)} := {lens.write(NEW)[lens.targets[0]]};"
+                for mine, lens in pairs
+            ],
+        )
+    return _if(any_changed(mapping.key), lines)
 
 
-def _update_target(mapping: Mapping) -> list[str]:
-    lenses = mapping.lenses_of(mapping.places[0])
+def _update_rows(mapping: Mapping) -> list[str]:
+    """Return the UPDATE of all that has changed, in one command when a half is concerned.
+
+    As with INSERT: what follows must not meet one place as it is now and another as it was.
+    """
+    target = mapping.places[0]
+    held = [lens for place in parents(mapping) for lens in _written(mapping, place)]
+    own = any_changed([*_written(mapping, target), *held])
+    update = _update_target(mapping)
+    alone = errors.where_doubtful(mapping, [f"{update};"], NEW, [target])
+    concerned = [place for place in halves(mapping) if _written(mapping, place)]
+    if not concerned:
+        return _if(own, alone)
+    changes = {place: any_changed(_written(mapping, place)) for place in concerned}
+    items = ",\n    ".join(
+        item
+        for place, change in changes.items()
+        for item in _written_half(mapping, place, [f"({change})"] * (len(concerned) > 1))
+    )
+    together = [f"    WITH {items}", f"{update} AND ({own});"]
+    changed = "\n    OR ".join(changes.values())
+    return [
+        f"    IF {changed} THEN",
+        *_indented(errors.where_doubtful(mapping, together, NEW, [target, *concerned])),
+        f"    ELSIF {own} THEN",
+        *_indented(alone),
+        "    END IF;",
+    ]
+
+
+def _update_target(mapping: Mapping) -> str:
     references = [f"{ident(name)} = {sql}" for name, sql in _references(mapping).items()]
+    lenses = mapping.lenses_of(mapping.places[0])
     assigned = ",\n        ".join([*_assignments(lenses, TARGET), *references])
-    held = [lens for place in parents(mapping) for lens in mapping.lenses_of(place)]
     keys_moved = any(
         other in {lens.targets[0] for lens in mapping.key}
         for place in halves(mapping)
         for _, other in place.on
     )
-    same = same_target_row(mapping, NEW if keys_moved else OLD)
-    return _if(
-        _changed([lens for lens in (*lenses, *held) if lens.targets]),
-        [
-            f"    UPDATE {mapping.target.sql} AS t SET",
-            f"        {assigned}",
-            f"    WHERE {same} RETURNING t.* INTO t;",
-        ],
+    return (
+        f"    UPDATE {mapping.target.sql} AS t SET\n        {assigned}\n"
+        f"    WHERE {same_target_row(mapping, NEW if keys_moved else OLD)}"
     )
 
 
-def _update_half(mapping: Mapping, place: Place) -> list[str]:
+def _written(mapping: Mapping, place: Place) -> list[Lens]:
+    return [lens for lens in mapping.lenses_of(place) if lens.targets]
+
+
+def _written_half(mapping: Mapping, place: Place, conditions: list[str]) -> list[str]:
+    """Return the WITH items that carry an update into a half, or make or remove it.
+
+    :param conditions: SQL that must hold besides
+    """
     alias, lenses = place.row.name, mapping.lenses_of(place)
     assigned = ",\n        ".join(_assignments(lenses, place.row))
-    update = [
-        f"    UPDATE {place.table.sql} AS {alias} SET",
-        f"        {assigned}",
-        f"    WHERE {matches(place, TARGET)} RETURNING {alias}.* INTO {alias};",
-    ]
+    where = f"WHERE {' AND '.join([matches(place, TARGET), *conditions])}"
+    update = f"UPDATE {place.table.sql} AS {alias} SET\n        {assigned}\n        {where}"
     if not (isinstance(place.part, Half) and place.part.optional):
-        return update
+        return [f"{alias}_written AS (\n        {update})"]
+    given = _given(lenses)
+    is_missing = f"{place.row.column(place.on[0][0])} IS NULL"
     return [
-        f"    IF {place.row.column(place.on[0][0])} IS NULL THEN",
-        *(f"    {line}" for line in _insert_half(mapping, place)),
-        f"    ELSIF {_given(lenses)} THEN",
-        *(f"    {line}" for line in update),
-        "    ELSE",
-        f"        DELETE FROM {place.table.sql} AS {alias} WHERE {matches(place, TARGET)};",
-        f"        {alias} := NULL;",
-        "    END IF;",
+        f"{alias}_written AS (\n        {update} AND {given})",
+        f"{alias}_gone AS (\n        DELETE FROM {place.table.sql} AS {alias}\n"
+        f"        {where} AND NOT {given})",
+        _inserted_half(mapping, place, [is_missing, *conditions], origin=""),
     ]
 
 
-def _assignments(lenses: Iterable[Lens], current: Row) -> list[str]:
+def _assignments(lenses: Sequence[Lens], current: Row) -> list[str]:
     """Return SET items that write what changed, and nothing else (GetPut)."""
-    return [
-        f"{ident(name)} = CASE WHEN {lens.changed(NEW, OLD)} THEN {value} "
-        f"ELSE {current.column(name)} END"
-        for lens in lenses
-        for name, value in lens.write(NEW, current=current).items()
-    ]
+    written = changed_row(lenses, current, OLD, NEW)
+    return [f"{ident(name)} = {value}" for name, value in written.items()]
 
 
 # -- what the client's statement saw ----------------------------------------------------------
@@ -334,7 +394,7 @@ def _lock_part(mapping: Mapping, place: Place, strength: str) -> list[str]:
     )
     keys = ", ".join(place.row.column(mine) for mine, _ in place.on)
     return [
-        f"    IF {_changed(lenses)} THEN",
+        f"    IF {any_changed(lenses)} THEN",
         f"        PERFORM FROM {place.table.sql} AS {place.row.name}",
         f"        WHERE {found} OR {wanted} ORDER BY {keys} FOR UPDATE;",
         "    END IF;",
@@ -376,9 +436,17 @@ def _leave_if_changed(mapping: Mapping) -> list[str]:
 
 
 def _read_back(mapping: Mapping) -> list[str]:
-    """Return the assignments that put into NEW what was stored, where that may differ from it."""
-    return [
-        f"    {NEW.column(lens.legacy.name)} := {lens.read(TARGET)};"
+    """Return the query that puts into NEW what was stored, where that may differ from it."""
+    lenses = [
+        lens
         for lens in mapping.lenses
         if any(table.triggers for table in mapping.tables) or not lens.reads_back_exactly
+    ]
+    if not lenses:
+        return []
+    return [
+        f"    SELECT {', '.join(lens.read(TARGET) for lens in lenses)}",
+        f"    INTO {', '.join(NEW.column(lens.legacy.name) for lens in lenses)}",
+        f"    FROM {source(mapping)}",
+        f"    WHERE {same_target_row(mapping, NEW)};",
     ]

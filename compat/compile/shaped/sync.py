@@ -69,7 +69,7 @@ def reverse_body(mapping: Mapping) -> str:
         "    IF TG_OP = 'TRUNCATE' THEN",
         *_indented(_resync(mapping), 8),
         "    ELSIF TG_ARGV[0] = '0' THEN",
-        "        IF TG_OP <> 'INSERT' THEN",
+        f"        IF {_leaves(_finding_columns(mapping))} THEN",
         *_indented(_remove(mapping, _keys_of_row(mapping, OLD)), 12),
         "        END IF;",
         "        IF TG_OP <> 'DELETE' THEN",
@@ -78,14 +78,30 @@ def reverse_body(mapping: Mapping) -> str:
         "        END IF;",
     ]
     for number, place in enumerate(mapping.places[1:], start=1):
-        branches.append(f"    ELSIF TG_ARGV[0] = '{number}' THEN")
-        for operation, row in (("INSERT", OLD), ("DELETE", NEW)):
-            branches += [
-                f"        IF TG_OP <> '{operation}' THEN",
-                *_indented(_follow_part(mapping, place, row), 12),
-                "        END IF;",
-            ]
+        branches += [
+            f"    ELSIF TG_ARGV[0] = '{number}' THEN",
+            f"        IF {_leaves([mine for mine, _ in place.on])} THEN",
+            *_indented(_follow_part(mapping, place, OLD), 12),
+            "        END IF;",
+            "        IF TG_OP <> 'DELETE' THEN",
+            *_indented(_follow_part(mapping, place, NEW), 12),
+            "        END IF;",
+        ]
     return "\n".join(["BEGIN", *branches, "    END IF;", "    RETURN NULL;", "END"])
+
+
+def _finding_columns(mapping: Mapping) -> list[str]:
+    """Return the columns of the target by which its legacy row and its parts are found."""
+    keys = [lens.targets[0] for lens in mapping.key]
+    joins = [other for place in mapping.places for _, other in place.on]
+    tag = [] if mapping.tag is None else [mapping.tag.column]
+    return list(dict.fromkeys([*keys, *joins, *tag]))
+
+
+def _leaves(columns: list[str]) -> str:
+    """Return the condition that a row is no more where these columns of OLD say."""
+    moved = " OR ".join(f"{NEW.column(c)} IS DISTINCT FROM {OLD.column(c)}" for c in columns)
+    return f"TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND ({moved})"
 
 
 def _current(mapping: Mapping, row: Row) -> str:
@@ -190,7 +206,10 @@ def _lock_parents(mapping: Mapping) -> list[str]:
 
 
 def _follow_part(mapping: Mapping, place: Place, row: Row) -> list[str]:
-    """Return what puts all legacy rows right that a row of a part belongs to."""
+    """Return what puts all legacy rows right that a row of a part belongs to, or did.
+
+    :param row: OLD, for the rows that it has left, or NEW
+    """
     joined = " AND ".join(
         f"{TARGET.column(other)} = {row.column(mine)}" for mine, other in place.on
     )
@@ -198,14 +217,14 @@ def _follow_part(mapping: Mapping, place: Place, row: Row) -> list[str]:
     belongs = " AND ".join(
         f"{_RETIRED.column(lens.legacy.name)} = {lens.read(TARGET)}" for lens in mapping.key
     )
-    return [
-        f"PERFORM FROM {mapping.target.sql} AS t WHERE {joined} ORDER BY {keys} FOR NO KEY UPDATE;",
-        *_remove(
-            mapping,
-            f"EXISTS (SELECT FROM {mapping.target.sql} AS t\n    WHERE {joined} AND {belongs})",
-        ),
-        *_store(mapping, joined),
-    ]
+    lock = (
+        f"PERFORM FROM {mapping.target.sql} AS t WHERE {joined} ORDER BY {keys} FOR NO KEY UPDATE;"
+    )
+    assert place.part is not None
+    if row is OLD and not place.part.may_lack:
+        held = f"EXISTS (SELECT FROM {mapping.target.sql} AS t\n    WHERE {joined} AND {belongs})"
+        return [lock, *_remove(mapping, held)]
+    return [lock, *_store(mapping, joined)]
 
 
 def _indented(lines: list[str], width: int) -> list[str]:

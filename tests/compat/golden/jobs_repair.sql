@@ -95,7 +95,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -150,7 +150,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -215,7 +215,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(OLD, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(OLD, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;

@@ -26,6 +26,8 @@ ALTER TABLE "public"."jobs" ADD CONSTRAINT "jobs_cost_check" CHECK ((cost >= 0))
 
 CREATE INDEX "jobs_note_idx" ON "public"."jobs" USING btree (note);
 
+SELECT compat.restore_following('"public"."jobs"'::pg_catalog.regclass, (SELECT looks FROM compat.mapping WHERE name = 'jobs'));
+
 SELECT compat.wear('"public"."jobs"'::pg_catalog.regclass, (SELECT looks FROM compat.mapping WHERE name = 'jobs'));
 
 CREATE VIEW "public"."jobs__compat" AS
@@ -101,7 +103,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -156,7 +158,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -221,7 +223,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(OLD, '{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "jobs__retired", "target": ["public", "tasks"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(OLD, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;

@@ -6,7 +6,7 @@ SELECT compat.require_policies('"public"."invoices"'::pg_catalog.regclass, NULL:
 
 SELECT compat.require_alike('"public"."invoices"'::pg_catalog.regclass, '"public"."bills"'::pg_catalog.regclass);
 
-SELECT compat.require_parent('"public"."invoices"'::pg_catalog.regclass, '"public"."customers_v2"'::pg_catalog.regclass, 'id', 'legacy_id');
+SELECT compat.require_parent('"public"."invoices"'::pg_catalog.regclass, '"public"."customers_v2"'::pg_catalog.regclass, 'id', ARRAY['legacy_id']);
 
 INSERT INTO compat.mapping (name, document, fingerprint, phase)
 VALUES ('invoices', '{"legacy": {"columns": [{"name": "id", "nullable": false, "type": "integer"}, {"name": "customer_id", "type": "integer"}, {"name": "color", "type": "text"}, {"name": "weight", "type": "numeric(8,3)"}], "constraints": [{"columns": ["id"], "definition": "PRIMARY KEY (id)", "kind": "primary_key", "name": "invoices_pkey"}, {"columns": ["customer_id"], "definition": "FOREIGN KEY (customer_id) REFERENCES public.customers(id)", "kind": "foreign_key", "name": "invoices_customer"}], "name": "invoices", "schema": "public"}, "name": "invoices", "rules": [{"legacy": "id", "rule": "column", "target": "bill_id"}, {"keep": "legacy_customer_id", "legacy": "customer_id", "parent": {"name": "customers_v2", "schema": "public"}, "rule": "lookup", "target": "customer_id"}, {"legacy": "color", "path": "color", "rule": "json_field", "target": "details"}, {"legacy": "weight", "null": "null", "path": ["measures", 0], "rule": "json_field", "target": "details"}], "target": {"columns": [{"name": "bill_id", "nullable": false, "type": "integer"}, {"name": "customer_id", "type": "uuid"}, {"name": "legacy_customer_id", "type": "integer"}, {"default": "''{}''::jsonb", "name": "details", "nullable": false, "type": "jsonb"}], "constraints": [{"columns": ["bill_id"], "definition": "PRIMARY KEY (bill_id)", "kind": "primary_key", "name": "bills_pkey"}], "name": "bills", "schema": "public"}, "version": 1}', '28df01953bd8b0f1a602b41ed5cc54af4f88080b994cf3d0628ce3c2fd6fc002', 'expanded');
@@ -108,7 +108,8 @@ AS $compat$
 #variable_conflict use_column
 BEGIN
     SELECT parent."legacy_id" INTO NEW."legacy_customer_id"
-    FROM "public"."customers_v2" AS parent WHERE parent."id" = NEW."customer_id";
+    FROM "public"."customers_v2" AS parent
+    WHERE parent."id" = NEW."customer_id";
     IF NEW."legacy_customer_id" IS NULL AND NEW."customer_id" IS NOT NULL THEN
         IF FOUND THEN
             PERFORM compat.refuse('public.bills.customer_id: the row of public.customers_v2 has no legacy_id, by which legacy clients know it', (NEW."customer_id")::text, NULL::text);
@@ -129,6 +130,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
 BEGIN
+    IF pg_catalog.to_regclass('"public"."invoices__retired"') IS NOT NULL
+    AND EXISTS (SELECT FROM "public"."bills" AS t WHERE t."customer_id" = OLD."id") THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'foreign_key_violation',
+            MESSAGE = 'update or delete on table "customers" violates foreign key constraint "invoices_customer" on table "invoices"',
+            DETAIL = 'Key (id)=(' || OLD."legacy_id" || ') is still referenced from table "invoices".',
+            SCHEMA = 'public', TABLE = 'invoices',
+            CONSTRAINT = 'invoices_customer';
+    END IF;
     UPDATE "public"."bills" AS t SET "legacy_customer_id" = NEW."legacy_id"
     WHERE t."customer_id" = OLD."id";
     RETURN NULL;

@@ -18,6 +18,8 @@ SELECT t."task_id", t."remark" FROM "public"."documents" AS t;
 
 ALTER TABLE "public"."files" ADD CONSTRAINT "jobs_pkey" PRIMARY KEY (id);
 
+SELECT compat.restore_following('"public"."files"'::pg_catalog.regclass, (SELECT looks FROM compat.mapping WHERE name = 'secured files'));
+
 ALTER TABLE "public"."files" ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY "few" ON "public"."files" AS RESTRICTIVE FOR UPDATE TO "clerk" USING ((id < 3)) WITH CHECK ((id < 2));
@@ -144,7 +146,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"remark": "note", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "documents"]}], "retired": "files__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -187,7 +189,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"remark": "note", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "documents"]}], "retired": "files__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;
@@ -238,7 +240,7 @@ BEGIN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
                 column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(OLD, '{"columns": {"remark": "note", "task_id": "id"}, "legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "of_target": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "retired": "files__retired", "target": ["public", "documents"]}', SQLSTATE, message,
+            PERFORM compat.raise_as_legacy(OLD, '{"legacy": ["public", "files"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"remark": "note", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "documents"]}], "retired": "files__retired"}', SQLSTATE, message,
                 detail, schema_name, table_name, column_name, constraint_name);
             RAISE;
         END;

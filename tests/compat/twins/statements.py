@@ -57,7 +57,10 @@ class Undone:
 
 @dataclass(frozen=True)
 class Written:
-    """A statement that a v2 application says to the target, for which TABLE stands."""
+    """A statement that a v2 application says to the target, for which TABLE stands.
+
+    Without TABLE it is for any of several tables that rows are in.
+    """
 
     sql: str
 
@@ -398,6 +401,8 @@ def steps(draw: Any, tables: Tables, prepared: tuple[Statement, ...], version: i
     if kind in (13, 14) and prepared:
         number = draw(st.integers(0, len(prepared) - 1))
         return Statement(f'EXECUTE "{number} {SIDE}"', None, prepared[number].keeps)
+    if kind in (15, 16) and tables.shape.v2:
+        return Written(draw(draw(st.sampled_from(tables.shape.v2))))
     if kind in (15, 16) and tables.shape.takes_v2:
         choices = V2
     if kind == 17:

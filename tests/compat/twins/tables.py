@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from compat import rules
 from compat.mapping import Form
 from compat.names import ident, idents, literal
-from compat.shapes import Choice, Half, Tag
+from compat.shapes import Choice, Half, Parent, Tag
 from compat.tables import Table
 from tests.compat.strategies import HOSTILE_NAMES
 from tests.compat.test_laws import CASES, TOPICS, Case, cents, ints, prices, short_texts
@@ -120,6 +120,14 @@ class Block:
         keeps_original = getattr(self.rule, "keep", None) is not None
         return self.rule.invertible and not self.is_lossy and not keeps_original
 
+    @property
+    def identifies(self) -> bool:
+        """Whether a parent can be found by the column: equal values are the same value."""
+        differ = ("numeric", "interval", "double precision", "jsonb", "bytea", "integer[]")
+        return (
+            self.keeps_equality and len(self.definitions) == 1 and not self.rule.shares
+        ) and self.kind not in differ
+
 
 Reflect = Callable[[str], Table]
 
@@ -132,12 +140,14 @@ class Shape:
     :param options: the arguments of Mapping, from the tables as they were reflected
     :param keeps_hidden: whether a row stays in the target as long as it lives
     :param takes_v2: whether v2 applications can write to the target alone
+    :param v2: what they write to any of the tables otherwise, as SQL
     """
 
     prepare: tuple[str, ...] = ()
     options: Callable[[Reflect], dict[str, Any]] = field(default=lambda _: {}, repr=False)
     keeps_hidden: bool = True
     takes_v2: bool = True
+    v2: tuple[Sql, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -327,6 +337,53 @@ class Design:
     def key_names(self) -> list[str]:
         return [block.rule.targets[0] for block in self.key]
 
+    @property
+    def table(self) -> str:
+        return ident(self.name)
+
+    def born(self, blocks: list[Block]) -> dict[str, Sql]:
+        """Return what v2 applications write to the columns of some blocks."""
+        return {name: values for block in blocks for name, values in block.born.items()}
+
+    @property
+    def new_key(self) -> Sql:
+        """SQL for the values of a key, which some row may have."""
+        kinds = [kind for block in self.key for kind in block.definitions.values()]
+        return st.tuples(*self.born(self.key).values()).map(
+            lambda values: ", ".join(map("{}::{}".format, values, kinds))
+        )
+
+    @property
+    def row(self) -> Sql:
+        """A predicate that one row meets at most."""
+        key = idents(self.key_names)
+        return self.new_key.map(lambda values: f"ROW({key}) = ROW({values})")
+
+    def change(self, table: str, blocks: list[Block]) -> tuple[Sql, ...]:
+        """Return what updates one column of a table that holds some blocks."""
+        return tuple(
+            st.tuples(values, self.row).map(
+                lambda drawn, name=name: (  # type: ignore[misc]
+                    f"UPDATE {ident(table)} SET {ident(name)} = {drawn[0]} WHERE {drawn[1]}"
+                )
+            )
+            for name, values in self.born(blocks).items()
+        )
+
+    def insert(self, table: str, blocks: list[Block], more: dict[str, str]) -> Sql:
+        """Return what inserts a row, under a key that a query `new` gives.
+
+        :param more: SQL for further columns
+        """
+        born = self.born(blocks)
+        columns = idents([*self.key_names, *born, *more])
+        return st.tuples(*born.values()).map(
+            lambda drawn: (
+                f"INSERT INTO {ident(table)} ({columns})"
+                f" SELECT {', '.join(['new.*', *drawn, *more.values()])} FROM new"
+            )
+        )
+
     def create(self, draw: Any, key: list[str]) -> str:
         """Return CREATE TABLE for any name, with the columns in any order."""
         order = draw(st.permutations(list(self.columns)))
@@ -358,8 +415,72 @@ def halved(draw: Any, design: Design) -> tuple[str, Shape]:
         return {"parts": (Half(reflect(ident(HALF)), on, holds, optional=optional),)}
 
     create = half.create(draw, design.key_names).replace(TABLE, ident(HALF))
-    takes_v2 = False  # a row of the target alone is none of the legacy table's
-    shape = Shape((create,), options, takes_v2=takes_v2)
+    stay = [block for block in design.others if block not in moved]
+    one, other = design.insert(design.name, stay, design.filled), design.insert(HALF, moved, {})
+    together = st.tuples(design.new_key, one, other).map(
+        lambda drawn: (
+            f"WITH new AS (SELECT {drawn[0]}), written AS ({drawn[1]} RETURNING 1) {drawn[2]}"
+        )
+    )
+    gone = design.row.map(
+        lambda row: (
+            f"WITH gone AS (DELETE FROM {ident(HALF)} WHERE {row})"
+            f" DELETE FROM {design.table} WHERE {row}"
+        )
+    )
+    v2 = (together, gone, *design.change(design.name, stay), *design.change(HALF, moved))
+    if optional:
+        v2 += (design.row.map(lambda row: f"DELETE FROM {ident(HALF)} WHERE {row}"),)
+    # A row of the target alone is none of the legacy table's.
+    shape = Shape((create,), options, takes_v2=False, v2=v2)
+    return design.create(draw, design.key_names), shape
+
+
+def joined(draw: Any, design: Design) -> tuple[str, Shape]:
+    """Some columns live once for each of their values, in a parent that rows reference."""
+    identifying = [block for block in design.others if block.identifies]
+    if not identifying:
+        return one_table(draw, design)
+    design.constraints.clear()
+    moved = draw(st.lists(st.sampled_from(identifying), min_size=1, max_size=2, unique_by=id))
+    number, reference = "the number", "the parent"
+    columns = {number: "serial PRIMARY KEY"}
+    for block in moved:
+        columns |= {name: design.columns.pop(name) for name in block.definitions}
+    design.columns[reference] = "integer"
+    same = f"UNIQUE ({idents(list(columns)[1:])})"
+    parts = [f"{ident(name)} {definition}" for name, definition in columns.items()]
+    create = _create([*parts, same]).replace(TABLE, ident(PARENT))
+    orphans = draw(st.sampled_from(["keep", "delete"]))
+    holds = tuple(block.name for block in moved)
+
+    def options(reflect: Reflect) -> dict[str, Any]:
+        on = ((number, reference),)
+        return {"parts": (Parent(reflect(ident(PARENT)), on, holds, orphans=orphans),)}
+
+    numbers = st.integers(1, 3)
+    stay = [block for block in design.others if block not in moved]
+    v2 = (
+        *(
+            st.tuples(values, numbers).map(
+                lambda drawn, name=name: (  # type: ignore[misc]
+                    f"UPDATE {ident(PARENT)} SET {ident(name)} = {drawn[0]}"
+                    f" WHERE {ident(number)} = {drawn[1]}"
+                )
+            )
+            for name, values in design.born(moved).items()
+        ),
+        st.tuples(numbers, design.row).map(
+            lambda drawn: (
+                f"UPDATE {design.table} SET {ident(reference)} = (SELECT {ident(number)}"
+                f" FROM {ident(PARENT)} WHERE {ident(number)} = {drawn[0]}) WHERE {drawn[1]}"
+            )
+        ),
+        design.row.map(lambda row: f"DELETE FROM {design.table} WHERE {row}"),
+        *design.change(design.name, stay),
+    )
+    foreign = f"ALTER TABLE {design.table} ADD FOREIGN KEY ({ident(reference)}) REFERENCES "
+    shape = Shape((create, foreign + ident(PARENT)), options, takes_v2=False, v2=v2)
     return design.create(draw, design.key_names), shape
 
 
@@ -371,16 +492,38 @@ def chosen(draw: Any, design: Design) -> tuple[str, Shape]:
     block = draw(st.sampled_from(design.key))
     when = draw(st.just(when) | block.values.map(f"{ident(block.name)} > {{}}".format))
 
+    remainder = draw(st.sampled_from([None, f"({when}) IS NOT TRUE"]))
+
     def options(reflect: Reflect) -> dict[str, Any]:
-        return {"choices": (Choice(reflect(ident(OTHER)), when),)}
+        return {"choices": (Choice(reflect(ident(OTHER)), when),), "remainder": remainder}
 
     prepare = (create.replace(TABLE, ident(OTHER)),)
-    return create, Shape(prepare, options, keeps_hidden=False, takes_v2=False)
+    key = idents(design.key_names)
+    v2: tuple[Sql, ...] = ()
+    for table, elsewhere in ((design.name, OTHER), (OTHER, design.name)):
+        insert = st.tuples(
+            design.new_key, design.row, design.insert(table, design.others, design.filled)
+        )
+        v2 += (
+            insert.map(
+                lambda drawn, elsewhere=elsewhere: (  # type: ignore[misc]
+                    f"WITH new AS (SELECT {drawn[0]} EXCEPT SELECT {key} FROM {ident(elsewhere)})"
+                    f" {drawn[2]}"
+                )
+            ),
+            design.row.map(
+                lambda row, table=table: f"DELETE FROM {ident(table)} WHERE {row}"  # type: ignore[misc]
+            ),
+            *design.change(table, design.others),
+        )
+    return create, Shape(prepare, options, keeps_hidden=False, takes_v2=False, v2=v2)
 
 
 def tagged(draw: Any, design: Design) -> tuple[str, Shape]:
     """The target has rows of others too, under the same keys."""
     kind = "the kind"
+    # A CHECK may refuse the row of others, which has no values of most columns.
+    design.constraints[:] = [text for text in design.constraints if text.startswith("UNIQUE")]
     design.columns[kind] = "text NOT NULL"
     values = dict.fromkeys((kind, *design.filled), "'theirs'")
     values |= {b.rule.targets[0]: draw(b.values) for b in design.key}
@@ -392,8 +535,8 @@ def tagged(draw: Any, design: Design) -> tuple[str, Shape]:
     )
 
 
-HALF, OTHER = "the half", "the other"
-SHAPES: tuple[Shaping, ...] = (halved, chosen, tagged)
+HALF, OTHER, PARENT = "the half", "the other", "the origin"
+SHAPES: tuple[Shaping, ...] = (halved, joined, chosen, tagged)
 """How rows are spread over tables; each gives CREATE TABLE for the target, and the rest."""
 
 

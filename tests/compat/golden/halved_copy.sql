@@ -1,0 +1,74 @@
+WITH sample AS (
+    SELECT ARRAY[l."id"::text] AS key, count(*) OVER () AS size,
+           row_number() OVER (ORDER BY l."id") AS place
+    FROM "public"."clients" AS l TABLESAMPLE SYSTEM (%(percent)s)
+)
+SELECT key FROM sample
+WHERE place * %(ranges)s / size > (place - 1) * %(ranges)s / size AND place < size
+ORDER BY place;
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."clients" AS l CROSS JOIN LATERAL (SELECT l."id" OFFSET 0) AS found ("key1")
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)) AND ROW(l."id") <= ROW(found."key1")
+    ORDER BY l."id" LIMIT %(size)s FOR SHARE OF l SKIP LOCKED
+), copied AS (
+    INSERT INTO "public"."persons" AS t ("id", "name", "kind")
+    SELECT l."id",
+        l."name",
+        l."kind" FROM seen AS l
+    ON CONFLICT ("id") DO NOTHING RETURNING t.*
+), p1_copied AS (
+    INSERT INTO "public"."addresses" AS p1 ("person", "city")
+    SELECT t."id",
+        l."city"
+    FROM copied AS t JOIN seen AS l ON t."id" = l."id"
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."clients" AS l
+    WHERE NOT EXISTS (SELECT FROM "public"."persons" AS t
+JOIN "public"."addresses" AS p1 ON p1."person" = t."id" WHERE t."id" = l."id")
+    AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'halved clients' AND r.key = ARRAY[l."id"::text])
+    LIMIT %(size)s FOR SHARE OF l
+), copied AS (
+    INSERT INTO "public"."persons" AS t ("id", "name", "kind")
+    SELECT l."id",
+        l."name",
+        l."kind" FROM seen AS l
+    ON CONFLICT ("id") DO NOTHING RETURNING t.*
+), p1_copied AS (
+    INSERT INTO "public"."addresses" AS p1 ("person", "city")
+    SELECT t."id",
+        l."city"
+    FROM copied AS t JOIN seen AS l ON t."id" = l."id"
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."clients" AS l
+    WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+    FOR SHARE OF l
+), copied AS (
+    INSERT INTO "public"."persons" AS t ("id", "name", "kind")
+    SELECT l."id",
+        l."name",
+        l."kind" FROM seen AS l
+    ON CONFLICT ("id") DO NOTHING RETURNING t.*
+), p1_copied AS (
+    INSERT INTO "public"."addresses" AS p1 ("person", "city")
+    SELECT t."id",
+        l."city"
+    FROM copied AS t JOIN seen AS l ON t."id" = l."id"
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
+SELECT 'halved clients', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s
+FROM "public"."clients" AS l WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+ON CONFLICT (mapping, key) DO UPDATE SET row_data = EXCLUDED.row_data,
+    sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, at = EXCLUDED.at;
+

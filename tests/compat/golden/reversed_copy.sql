@@ -1,0 +1,67 @@
+WITH sample AS (
+    SELECT ARRAY[l."id"::text] AS key, count(*) OVER () AS size,
+           row_number() OVER (ORDER BY l."id") AS place
+    FROM "public"."jobs" AS l TABLESAMPLE SYSTEM (%(percent)s)
+)
+SELECT key FROM sample
+WHERE place * %(ranges)s / size > (place - 1) * %(ranges)s / size AND place < size
+ORDER BY place;
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l CROSS JOIN LATERAL (SELECT l."id" OFFSET 0) AS found ("key1")
+    WHERE (%(after)s::text[] IS NULL OR ROW(l."id") > ROW((%(after)s::text[])[1]::integer)) AND (%(upto)s::text[] IS NULL OR ROW(l."id") <= ROW((%(upto)s::text[])[1]::integer)) AND ROW(l."id") <= ROW(found."key1")
+    ORDER BY l."id" LIMIT %(size)s FOR NO KEY UPDATE OF l SKIP LOCKED
+), copied AS (
+    UPDATE "public"."jobs" AS t SET
+        "cents" = (l."cost"::numeric * 100)::integer,
+        "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
+        "compat_via_view" = false
+    FROM seen AS l
+    WHERE t."id" = l."id" AND t."compat_via_view" IS NULL RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE l."compat_via_view" IS NULL
+    AND NOT EXISTS (SELECT FROM compat.reject AS r WHERE r.mapping = 'reversed jobs' AND r.key = ARRAY[l."id"::text])
+    LIMIT %(size)s FOR NO KEY UPDATE OF l
+), copied AS (
+    UPDATE "public"."jobs" AS t SET
+        "cents" = (l."cost"::numeric * 100)::integer,
+        "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
+        "compat_via_view" = false
+    FROM seen AS l
+    WHERE t."id" = l."id" AND t."compat_via_view" IS NULL RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+WITH seen AS MATERIALIZED (
+    SELECT l.* FROM "public"."jobs" AS l
+    WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+    FOR NO KEY UPDATE OF l
+), copied AS (
+    UPDATE "public"."jobs" AS t SET
+        "cents" = (l."cost"::numeric * 100)::integer,
+        "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
+        "compat_via_view" = false
+    FROM seen AS l
+    WHERE t."id" = l."id" AND t."compat_via_view" IS NULL RETURNING 1
+)
+SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
+    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+
+INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
+SELECT 'reversed jobs', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s
+FROM "public"."jobs" AS l WHERE ROW(l."id") = ROW((%(key)s::text[])[1]::integer)
+ON CONFLICT (mapping, key) DO UPDATE SET row_data = EXCLUDED.row_data,
+    sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, at = EXCLUDED.at;
+
