@@ -20,6 +20,8 @@ from verify.probes.side import Side, attempt, read
 from verify.probes.statements import Cells, where_any
 
 _NAME = "compat_verify_twin"
+FITS_NOWHERE = "compat_verify_fits_nowhere"
+"""The twin's constraint that refuses what no table of a mapping takes; no legacy table has it."""
 _WINDOW, _QUIET_WINDOW = 300, 100
 _MOST_SAMPLES = 12
 
@@ -128,7 +130,9 @@ def _create(context: Context, twin: Side, drawing: tuple[str, ...]) -> None:
         # What no table takes is refused on purpose; the plan has said so.
         takes = [*(choice.when for choice in mapping.choices), mapping.remainder]
         taken = " OR ".join(Row("").evaluate(condition) for condition in takes)
-        context.conn.execute(f"ALTER TABLE {twin.relation} ADD CHECK (({taken}) IS TRUE)")
+        context.conn.execute(
+            f"ALTER TABLE {twin.relation} ADD CONSTRAINT {FITS_NOWHERE} CHECK (({taken}) IS TRUE)"
+        )
 
 
 def _definition(legacy: Table, column: Column, drawing: tuple[str, ...]) -> str:
