@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 MAJOR ?= 18
+MAJOR_TESTS ?= tests/compat tests/run tests/verify
 MUTATIONS ?=
 SOAK_RUNS ?= 20
 SOAK_CASES ?= 100000
@@ -76,7 +77,7 @@ proofs: $(STAMP)  ## Run the long tests: random migrations, a whole sample datab
 # What runs SQL; the rest of the suite rewrites files, whatever the server.
 test-major: $(STAMP)  ## Run what depends on the server on another one, e.g. make test-major MAJOR=16
 	env -u DATABASE_URL COMPAT_POSTGRES_MAJOR=$(MAJOR) \
-	$(BIN)/python -m pytest -n auto -m "not proof" tests/compat tests/run tests/verify $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not proof" $(MAJOR_TESTS) $(PYTEST_ARGS)
 
 # And a table under constant writes, verified again and again: one false alarm would be too many.
 soak: $(STAMP)  ## Play random migrations beside a twin of the legacy table, for about an hour

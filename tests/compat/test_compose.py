@@ -33,6 +33,8 @@ from tests.compat.composing import (
 from tests.compat.migrations import Connection, outcome
 from tests.compat.strategies import against_database
 
+pytestmark = pytest.mark.proof
+
 # What the composed rules are ---------------------------------------------------------------------
 
 

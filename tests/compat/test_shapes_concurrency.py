@@ -18,6 +18,8 @@ from compat.run import copy, steps
 from tests.compat.migrations import Connection, Migration, one
 from tests.compat.shaped import customers, jobs, people, tasks
 
+pytestmark = pytest.mark.proof
+
 LEGACY, V2 = 4, 4
 STATEMENTS = 120
 ROWS = 6

@@ -25,6 +25,8 @@ from tests.compat.migrations import Connection, Migration, value
 from tests.repository import ROOT
 from tests.run.support import INSIST, succeed, verify, working
 
+pytestmark = pytest.mark.proof
+
 FOLDER = ROOT / "examples" / "tasky"
 COMMANDS = re.findall(
     r"^(?:psql|compat).*?(?=\s*(?:#.*)?$)", (FOLDER / "README.md").read_text(), re.M

@@ -308,7 +308,7 @@ def test_another_mapping_of_the_same_name(
         assert "fix: use another name" in result.err
 
 
-def test_something_of_the_users_that_depends_on_the_retired_table(
+def test_something_of_the_users_that_has_followed_the_legacy_name(
     url: str, conn: psycopg.Connection, expanded: Path
 ) -> None:
     conn.execute("CREATE VIEW cheap_lines AS SELECT id FROM lines WHERE qty = 1")
@@ -316,7 +316,7 @@ def test_something_of_the_users_that_depends_on_the_retired_table(
 
     result = refused(conn, url, "contract", "lines", "--execute", *INSIST["contract"])
 
-    assert "view cheap_lines depends on table lines__retired" in result.err
+    assert "view cheap_lines depends on view lines" in result.err
     assert "fix: move these to the v2 table or drop them" in result.err
     conn.execute("DROP VIEW cheap_lines")
     steps(url, "lines", "contract")

@@ -255,6 +255,7 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
         ("plan", file): {
             *("mapping", "legacy", "target", "phase", "rows", "form", "why", "columns"),
             *("fidelity", "dependents", "indexes", "steps"),
+            *("tables", "view", "through", "beneath"),
         },
         ("expand", file): preview,
         ("expand", file, "--execute"): outcome,

@@ -178,11 +178,14 @@ def test_status_tells_what_is_left_to_do(
 
 
 DAMAGE = [
-    ("DROP FUNCTION compat.lines__sync CASCADE", 'the function "compat"."lines__sync" is missing'),
+    (
+        "DROP FUNCTION compat.lines__sync CASCADE",
+        'the function "compat"."lines__sync"() is missing',
+    ),
     (
         "CREATE OR REPLACE FUNCTION compat.lines__update() RETURNS trigger LANGUAGE plpgsql"
         " SECURITY DEFINER AS 'BEGIN RETURN NEW; END'",
-        'the function "compat"."lines__update" is not what the mapping compiles to',
+        'the function "compat"."lines__update"() is not what the mapping compiles to',
     ),
     (
         "DROP TRIGGER compat_update ON lines__compat",

@@ -156,10 +156,10 @@ def test_a_target_that_references_itself_is_copied_in_one_range_parents_first(
 ) -> None:
     for table in ("node", "node_v2"):
         conn.execute(f"CREATE TABLE {table} (id integer PRIMARY KEY, parent integer)")
-    conn.execute("ALTER TABLE node_v2 ADD FOREIGN KEY (parent) REFERENCES node_v2")
     conn.execute("INSERT INTO node SELECT g, nullif(g / 2, 0) FROM generate_series(1, 12000) g")
     succeed(url, "draft", "node", "-o", tmp_path / "node.py")
     succeed(url, "expand", tmp_path / "node.py", "--execute")
+    conn.execute("ALTER TABLE node_v2 ADD FOREIGN KEY (parent) REFERENCES node_v2")
 
     assert "in 1 ranges" in succeed(url, "copy", "node").out
     succeed(url, "copy", "node", "--execute", "--batch-size", "1000")

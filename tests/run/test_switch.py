@@ -33,6 +33,8 @@ from tests.run.support import (
 )
 from tests.test_alembic import operating
 
+pytestmark = pytest.mark.proof
+
 ROWS = 60
 SMALL_BATCHES = CopyOptions(range_rows=20, pace=Pace(batch_size=5, batch_seconds=0))
 WAYS: list[tuple[Form, Form]] = [

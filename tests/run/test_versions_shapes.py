@@ -18,6 +18,8 @@ from compat.shapes import Choice, Half, Parent, Tag
 from tests.compat.migrations import Connection, Migration, outcome, value
 from tests.run.support import catalogue, verify
 
+pytestmark = pytest.mark.proof
+
 V1 = """
 CREATE TABLE people (id serial PRIMARY KEY, name text NOT NULL, town integer, vip boolean NOT NULL
     DEFAULT false);

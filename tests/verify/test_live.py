@@ -22,6 +22,8 @@ from tests.verify import journey, mutations
 from tests.verify.journey import Connection
 from verify.report import Status
 
+pytestmark = pytest.mark.proof
+
 RUNS = int(os.environ.get("VERIFY_RUNS", "1"))
 
 

@@ -10,6 +10,8 @@ from tests.verify.journey import Connection
 from tests.verify.mutations import SUBJECTS, Subject
 from verify.report import Status
 
+pytestmark = pytest.mark.proof
+
 _EVERY = 24
 # Of the others some are not seen yet: `make mutations` tells which.
 _SEEN = [subject for subject in SUBJECTS if subject.name in ("triggers", "bridge")]
