@@ -124,6 +124,8 @@ class _Trial:
         if not self._tried:
             return not_run(NAME, "no statement could be made up for this table", **more)
         tried = plural(self._tried, "statement")
+        if not self._findings and self._context.avoid and not self._ground.samples:
+            return not_run(NAME, "locked: applications write every row that could be tried", **more)
         if not self._findings and self._hindered:
             return not_run(NAME, f"an own probe could not be tried: {self._hindered[0]}", **more)
         if not self._findings:
