@@ -354,6 +354,7 @@ def test_no_increment_is_lost_between_the_versions(url: str, topped: Connection)
     assert _is_current(topped)
 
 
+@pytest.mark.proof
 def test_clients_of_two_versions_go_on_while_the_third_comes_and_goes(
     url: str, stacked: Connection
 ) -> None:
