@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compat.compile import errors
-from compat.compile.functions import TARGET, any_changed, assignments_of_update, same_target_row
+from compat.compile.functions import (
+    TARGET,
+    any_changed,
+    assignments_of_update,
+    indented,
+    same_target_row,
+)
 from compat.mapping import Mapping
 from compat.names import literal
-from compat.rules import NEW, OLD, Expression, Lens
+from compat.rules import NEW, OLD, Expression, Lens, Row
 
 
 def _insert_body(mapping: Mapping) -> str:
     """Return the body that writes a row; a second time only when the first look was not enough."""
-    returning = _returning(mapping)
+    read_back = returning(mapping)
     # RETURNING … INTO NEW sets it to NULL when there is no row.
-    given = "given" * bool(returning)
-    insert = errors.insert(mapping, mapping.places[0], mapping.writes(NEW), returning, given)
+    given = "given" * bool(read_back)
+    insert = errors.insert(mapping, mapping.places[0], mapping.writes(NEW), read_back, given)
     return "\n".join(
         [
             "DECLARE",
@@ -84,7 +90,7 @@ def _update(mapping: Mapping, lenses: Sequence[Lens]) -> list[str]:
         f"    UPDATE {mapping.target.sql} AS t SET",
         f"        {assignments_of_update(mapping, lenses)}",
         f"    WHERE {same_target_row(mapping, OLD)}",
-        f"      AND {_guard(mapping)}{_returning(mapping)};",
+        f"      AND {guard(mapping)}{returning(mapping)};",
     ]
 
 
@@ -92,7 +98,7 @@ def _delete_body(mapping: Mapping) -> str:
     delete = [
         f"    DELETE FROM {mapping.target.sql} AS t",
         f"    WHERE {same_target_row(mapping, OLD)}",
-        f"      AND {_guard(mapping)};",
+        f"      AND {guard(mapping)};",
     ]
     return "\n".join(
         [
@@ -114,12 +120,14 @@ def _delete_body(mapping: Mapping) -> str:
 BODIES = {"insert": _insert_body, "update": _update_body, "delete": _delete_body}
 
 
-def _guard(mapping: Mapping) -> str:
+def guard(mapping: Mapping, row: Row = TARGET) -> str:
     """Return the condition that the row still shows what the client's statement saw of it.
 
     Compared as stored images: exact for every type, also for those without equality.
+
+    :param row: the row of the target, as it is now
     """
-    reads = ", ".join(mapping.reads(TARGET).values())
+    reads = ", ".join(mapping.reads(row).values())
     # Not OLD alone: a target column may be called so.
     return f"ROW({reads})::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record"
 
@@ -154,20 +162,24 @@ def could_not_serialize(mapping: Mapping, indentation: int) -> list[str]:
     ]
 
 
-def _returning(mapping: Mapping) -> str:
-    """Return the RETURNING clause that puts into NEW what was stored.
+def to_read_back(mapping: Mapping) -> list[Lens]:
+    """Return the lenses whose value in NEW may not be what was stored.
 
-    Where a rule is lossless, that is what NEW already holds (PutGet), unless a trigger of the
-    target's own may have changed it.
+    Where a rule is lossless it is (PutGet), unless a trigger of a table's own may have changed it.
     """
-    lenses = [
-        lens for lens in mapping.lenses if mapping.target.triggers or not lens.reads_back_exactly
-    ]
+    has_triggers = any(table.triggers for table in mapping.tables)
+    return [lens for lens in mapping.lenses if has_triggers or not lens.reads_back_exactly]
+
+
+def returning(mapping: Mapping, indentation: int = 4) -> str:
+    """Return the RETURNING clause that puts into NEW what was stored, if that may differ."""
+    lenses = to_read_back(mapping)
     if not lenses:
         return ""
     reads = ", ".join(lens.read(TARGET) for lens in lenses)
     into = ", ".join(NEW.column(lens.legacy.name) for lens in lenses)
-    return f"\n    RETURNING {reads}\n    INTO {into}"
+    lines = indented([f"RETURNING {reads}", f"INTO {into}"], indentation)
+    return "".join(f"\n{line}" for line in lines)
 
 
 def refuse_read_only(mapping: Mapping, operation: str) -> list[str]:

@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 
 from compat import sqltypes
 from compat.bridge import Bridge, Bridged, bridge_of, in_transition, is_bridge, needs_bridge
-from compat.compile.functions import TARGET, drop_function, trigger_function
+from compat.compile.functions import (
+    TARGET,
+    drop_function,
+    indented,
+    trigger_function,
+)
 from compat.mapping import Mapping
 from compat.names import derive, ident, idents, literal, qualified, regclass
 from compat.rules import NEW, OLD, Lookup, Row
@@ -303,10 +308,10 @@ def _insert_body(bridge: Bridge) -> str:
         return _function(
             [
                 f"IF {marker} THEN",
-                *_indented(_keep_drawn_keys(bridge)),
-                *_indented(_read(item, bridge) for item in bridge.columns),
+                *indented(_keep_drawn_keys(bridge)),
+                *indented(_read(item, bridge) for item in bridge.columns),
                 *(["ELSE"] if bridge.extra else []),
-                *_indented(_given_by_legacy(bridge)),
+                *indented(_given_by_legacy(bridge)),
                 "END IF;",
                 f"{marker} := false;",
             ]
@@ -318,11 +323,11 @@ def _insert_body(bridge: Bridge) -> str:
     return _function(
         [
             f"IF {marker} THEN",
-            *_indented([f"{marker} := NULL;", *_refuse_nulls(bridge, required)]),
-            *_indented(given),
+            *indented([f"{marker} := NULL;", *_refuse_nulls(bridge, required)]),
+            *indented(given),
             *(["ELSE"] if bridge.columns else []),
-            *_indented(_draw_keys(bridge.mapping)),
-            *_indented(line for item in bridge.columns for line in _given_by_target(item, bridge)),
+            *indented(_draw_keys(bridge.mapping)),
+            *indented(line for item in bridge.columns for line in _given_by_target(item, bridge)),
             "END IF;",
         ]
     )
@@ -404,7 +409,7 @@ def _given_by_target(item: Bridged, bridge: Bridge) -> list[str]:
     if item.lens.targets:
         lines += [
             f"ELSIF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
-            *_indented([_contradict(item, bridge)]),
+            *indented([_contradict(item, bridge)]),
         ]
     return [*lines, "END IF;"]
 
@@ -416,9 +421,9 @@ def _carry_over(item: Bridged, bridge: Bridge) -> list[str]:
     lines = [
         f"IF {item.lens.changed(bridge.new, bridge.old)} THEN",
         f"    IF NOT ({by_target}) THEN",
-        *_indented(_assigned(written, bridge), 8),
+        *indented(_assigned(written, bridge), 8),
         f"    ELSIF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
-        *_indented([_contradict(item, bridge)], 8),
+        *indented([_contradict(item, bridge)], 8),
         "    END IF;",
     ]
     if _reads_own_targets(item):
@@ -448,7 +453,7 @@ def _settle_body(bridge: Bridge) -> str:
             continue
         lines += [
             f"IF NOT ({_corresponds(item, bridge.new, bridge.new_target)}) THEN",
-            *_indented(follow),
+            *indented(follow),
             "END IF;",
         ]
     return _function(lines)
@@ -542,11 +547,7 @@ def _refuse_nulls(bridge: Bridge, columns: list[str]) -> list[str]:
 
 
 def _function(lines: Iterable[str]) -> str:
-    return "\n".join(["BEGIN", *_indented(lines), "    RETURN NEW;", "END"])
-
-
-def _indented(lines: Iterable[str], by: int = 4) -> list[str]:
-    return [" " * by + line for line in lines]
+    return "\n".join(["BEGIN", *indented(lines), "    RETURN NEW;", "END"])
 
 
 # -- its view -------------------------------------------------------------------------------------

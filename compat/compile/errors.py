@@ -10,7 +10,10 @@ import json
 from collections.abc import Iterable, Iterator
 
 from compat import constraints
-from compat.compile.functions import columns_and_values
+from compat.compile.functions import (
+    columns_and_values,
+    indented,
+)
 from compat.constraints import Blame
 from compat.mapping import Mapping
 from compat.names import ident, literal, regclass
@@ -63,8 +66,8 @@ def refuse_checks(mapping: Mapping) -> list[str]:
     ]
     variables = _variables(mapping.legacy, checks)
     if variables:
-        tests = ["DECLARE", *_indented(variables), "BEGIN", *_indented(tests), "END;"]
-    return _indented(tests)
+        tests = ["DECLARE", *indented(variables), "BEGIN", *indented(tests), "END;"]
+    return indented(tests)
 
 
 def on_conflict(table: Table) -> str:
@@ -95,7 +98,7 @@ def doubts(mapping: Mapping) -> list[str]:
             f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(name)}), 'SELECT')"
             for name in relations
         )
-        lines = [f"    IF {readable} THEN", *_indented(lines), "    END IF;"]
+        lines = [f"    IF {readable} THEN", *indented(lines), "    END IF;"]
     return lines
 
 
@@ -331,8 +334,3 @@ def _listed(blames: dict[str, Blame]) -> dict[str, dict[str, object]]:
         }
         for name, blame in blames.items()
     }
-
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    # Line by line, not with textwrap: a literal may contain line breaks.
-    return [f"    {line}" for line in lines]

@@ -91,6 +91,12 @@ def any_changed(lenses: Iterable[Lens]) -> str:
     return "\n    OR ".join(lens.changed(NEW, OLD) for lens in lenses) or "false"
 
 
+def indented(lines: Iterable[str], by: int = 4) -> list[str]:
+    """Return the lines, moved to the right."""
+    # Line by line, not with textwrap: a literal may contain line breaks.
+    return [" " * by + line for line in lines]
+
+
 def columns_and_values(written: dict[str, str]) -> tuple[str, str]:
     """Return the column list and the value list of an INSERT."""
     return ", ".join(ident(name) for name in written), ",\n        ".join(written.values())

@@ -16,6 +16,7 @@ from compat.compile.functions import (
     TARGET,
     assignments_of_update,
     drop_function,
+    indented,
     same_target_row,
     trigger_function,
 )
@@ -368,5 +369,4 @@ def _listed(values: dict[str, str]) -> str:
 
 
 def _block(lines: list[str], indentation: int) -> str:
-    # Line by line, not with textwrap: a literal may contain line breaks.
-    return "\n".join(" " * indentation + line for line in lines)
+    return "\n".join(indented(lines, indentation))

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from compat.compile import errors
-from compat.compile.bodies import could_not_serialize, refuse_read_only
-from compat.compile.functions import any_changed, assignments_of_update, same_target_row
+from compat.compile.bodies import could_not_serialize, guard, refuse_read_only, returning
+from compat.compile.functions import any_changed, assignments_of_update, indented, same_target_row
 from compat.compile.source import source
 from compat.mapping import Mapping
 from compat.names import literal
@@ -59,7 +59,7 @@ def update_body(mapping: Mapping) -> str:
         *errors.refuse_checks(mapping),
         f"    doubtful := {any_changed(errors.key_lenses(mapping))};",
         f"    IF {any_changed(mapping.key)} THEN",
-        *(f"    {line}" for line in _require_new_key(mapping)),
+        *indented(_require_new_key(mapping)),
         "    END IF;",
         f"    wanted := {place(mapping, NEW)};",
         f"    stays := wanted = {place(mapping, OLD)};",
@@ -71,11 +71,11 @@ def update_body(mapping: Mapping) -> str:
             "    IF FOUND THEN",
             *_leave_if_changed(mapping, branch),
             f"        IF stays OR wanted = {branch.number} THEN",
-            *(f"        {line}" for line in _update(branch)),
+            *indented(_update(branch), 8),
             "            RETURN NEW;",
             "        END IF;",
             f"    {_delete(branch)}",
-            *(f"    {line}" for line in moved),
+            *indented(moved),
             "        RETURN NEW;",
             "    END IF;",
         ]
@@ -91,7 +91,7 @@ def delete_body(mapping: Mapping) -> str:
             *_lock(branch, "FOR UPDATE"),
             "    IF FOUND THEN",
             *_leave_if_changed(mapping, branch),
-            *(f"    {line}" for line in _explained_delete(branch)),
+            *indented(_explained_delete(branch)),
             "        RETURN OLD;",
             "    END IF;",
         ]
@@ -156,13 +156,13 @@ def _insert_where_wanted(mapping: Mapping, origin: _Branch | None) -> list[str]:
     for branch in _branches(mapping):
         if origin is not None and branch.number == origin.number:
             continue
-        returning = _returning(branch)
-        given = "given" * bool(returning)
+        read_back = _returning(branch)
+        given = "given" * bool(read_back)
         place = branch.mapping.places[0]
-        insert = errors.insert(branch.mapping, place, _written(branch, origin), returning, given)
+        insert = errors.insert(branch.mapping, place, _written(branch, origin), read_back, given)
         lines += [
             f"    {keyword} wanted = {branch.number} THEN",
-            *(f"    {line}" for line in insert),
+            *indented(insert),
         ]
         keyword = "ELSIF"
     legacy = mapping.legacy
@@ -256,10 +256,9 @@ def _lock(branch: _Branch, strength: str) -> list[str]:
 
 def _leave_if_changed(mapping: Mapping, branch: _Branch) -> list[str]:
     """Return what ends the function when the row is no more what the client's statement saw."""
-    reads = ", ".join(branch.mapping.reads(branch.row).values())
     same = same_target_row(branch.mapping, OLD)
     return [
-        f"        IF NOT (ROW({reads})::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN",
+        f"        IF NOT ({guard(branch.mapping, branch.row)}) THEN",
         f"            IF EXISTS (SELECT FROM {branch.table.sql} AS t WHERE {same}",
         "                       AND compat.is_own_change(t.xmin)) THEN",
         "                RETURN NULL;",
@@ -267,6 +266,10 @@ def _leave_if_changed(mapping: Mapping, branch: _Branch) -> list[str]:
         *could_not_serialize(mapping, 12),
         "        END IF;",
     ]
+
+
+def _returning(branch: _Branch) -> str:
+    return returning(branch.mapping, indentation=12)
 
 
 def _leave_without_row(mapping: Mapping) -> list[str]:
@@ -280,16 +283,3 @@ def _leave_without_row(mapping: Mapping) -> list[str]:
         "    END IF;",
         "    RETURN NULL;",
     ]
-
-
-def _returning(branch: _Branch) -> str:
-    lenses = [
-        lens
-        for lens in branch.mapping.lenses
-        if branch.table.triggers or not lens.reads_back_exactly
-    ]
-    if not lenses:
-        return ""
-    reads = ", ".join(lens.read(Row("t")) for lens in lenses)
-    into = ", ".join(NEW.column(lens.legacy.name) for lens in lenses)
-    return f"\n            RETURNING {reads}\n            INTO {into}"

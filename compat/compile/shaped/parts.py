@@ -12,8 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from compat.compile import errors
-from compat.compile.bodies import could_not_serialize, refuse_read_only
-from compat.compile.functions import TARGET, any_changed, columns_and_values, same_target_row
+from compat.compile.bodies import could_not_serialize, guard, refuse_read_only, to_read_back
+from compat.compile.functions import (
+    TARGET,
+    any_changed,
+    columns_and_values,
+    indented,
+    same_target_row,
+)
 from compat.compile.source import halves, matches, parents, source
 from compat.mapping import Mapping
 from compat.names import ident, idents
@@ -98,11 +104,7 @@ def _function(mapping: Mapping, lines: Iterable[str], left: Iterable[Place] = ()
 
 
 def _if(condition: str, lines: Iterable[str]) -> list[str]:
-    return [f"    IF {condition} THEN", *_indented(lines), "    END IF;"]
-
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"    {line}" for line in lines]
+    return [f"    IF {condition} THEN", *indented(lines), "    END IF;"]
 
 
 def _given(lenses: Iterable[Lens]) -> str:
@@ -134,9 +136,9 @@ def _find_or_make(mapping: Mapping, place: Place) -> list[str]:
         f"    IF NOT {_given(lenses)} THEN",
         f"        {alias} := NULL;",
         "    ELSE",
-        *(f"        {line}" for line in find),
+        *indented(find, 8),
         "        IF NOT FOUND THEN",
-        *(f"        {line}" for line in errors.where_doubtful(mapping, make, NEW, [place])),
+        *indented(errors.where_doubtful(mapping, make, NEW, [place]), 8),
         "            IF NOT FOUND THEN  -- somebody else has made it meanwhile",
         *(f"                {line}" for line in find),
         "                IF NOT FOUND THEN",
@@ -294,9 +296,9 @@ def _update_rows(mapping: Mapping) -> list[str]:
     changed = "\n    OR ".join(changes.values())
     return [
         f"    IF {changed} THEN",
-        *_indented(errors.where_doubtful(mapping, together, NEW, [target, *concerned])),
+        *indented(errors.where_doubtful(mapping, together, NEW, [target, *concerned])),
         f"    ELSIF {own} THEN",
-        *_indented(alone),
+        *indented(alone),
         "    END IF;",
     ]
 
@@ -416,8 +418,7 @@ def _leave_if_changed(mapping: Mapping) -> list[str]:
     As in compat.compile.bodies: changed earlier by the same transaction, a table would not count
     it; changed by another, the client is told to try again.
     """
-    reads = ", ".join(mapping.reads(TARGET).values())
-    own = [f"{same_target_row(mapping, OLD)}"]
+    own = [same_target_row(mapping, OLD)]
     own += [matches(place, TARGET) for place in halves(mapping)]
     places = [mapping.places[0], *halves(mapping)]
     changed = "\n        OR ".join(
@@ -426,7 +427,7 @@ def _leave_if_changed(mapping: Mapping) -> list[str]:
         for place, condition in zip(places, own, strict=True)
     )
     return [
-        f"    IF NOT (ROW({reads})::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN",
+        f"    IF NOT ({guard(mapping)}) THEN",
         f"        IF {changed} THEN",
         "            RETURN NULL;",
         "        END IF;",
@@ -437,11 +438,7 @@ def _leave_if_changed(mapping: Mapping) -> list[str]:
 
 def _read_back(mapping: Mapping) -> list[str]:
     """Return the query that puts into NEW what was stored, where that may differ from it."""
-    lenses = [
-        lens
-        for lens in mapping.lenses
-        if any(table.triggers for table in mapping.tables) or not lens.reads_back_exactly
-    ]
+    lenses = to_read_back(mapping)
     if not lenses:
         return []
     return [

@@ -7,7 +7,10 @@ the rows again that a change may concern, and puts the retired table right.
 from __future__ import annotations
 
 from compat import sqltypes
-from compat.compile.functions import TARGET
+from compat.compile.functions import (
+    TARGET,
+    indented,
+)
 from compat.compile.source import matches, parents, source
 from compat.mapping import Mapping
 from compat.names import ident, idents
@@ -67,24 +70,24 @@ def reverse_body(mapping: Mapping) -> str:
     """
     branches = [
         "    IF TG_OP = 'TRUNCATE' THEN",
-        *_indented(_resync(mapping), 8),
+        *indented(_resync(mapping), 8),
         "    ELSIF TG_ARGV[0] = '0' THEN",
         f"        IF {_leaves(_finding_columns(mapping))} THEN",
-        *_indented(_remove(mapping, _keys_of_row(mapping, OLD)), 12),
+        *indented(_remove(mapping, _keys_of_row(mapping, OLD)), 12),
         "        END IF;",
         "        IF TG_OP <> 'DELETE' THEN",
-        *_indented(_lock_parents(mapping), 12),
-        *_indented(_store(mapping, _same_target(mapping, NEW)), 12),
+        *indented(_lock_parents(mapping), 12),
+        *indented(_store(mapping, _same_target(mapping, NEW)), 12),
         "        END IF;",
     ]
     for number, place in enumerate(mapping.places[1:], start=1):
         branches += [
             f"    ELSIF TG_ARGV[0] = '{number}' THEN",
             f"        IF {_leaves([mine for mine, _ in place.on])} THEN",
-            *_indented(_follow_part(mapping, place, OLD), 12),
+            *indented(_follow_part(mapping, place, OLD), 12),
             "        END IF;",
             "        IF TG_OP <> 'DELETE' THEN",
-            *_indented(_follow_part(mapping, place, NEW), 12),
+            *indented(_follow_part(mapping, place, NEW), 12),
             "        END IF;",
         ]
     return "\n".join(["BEGIN", *branches, "    END IF;", "    RETURN NULL;", "END"])
@@ -225,7 +228,3 @@ def _follow_part(mapping: Mapping, place: Place, row: Row) -> list[str]:
         held = f"EXISTS (SELECT FROM {mapping.target.sql} AS t\n    WHERE {joined} AND {belongs})"
         return [lock, *_remove(mapping, held)]
     return [lock, *_store(mapping, joined)]
-
-
-def _indented(lines: list[str], width: int) -> list[str]:
-    return [" " * width + line for line in lines]
