@@ -204,8 +204,9 @@ def _verifying(
         return []
     measured = []
     for shape in verifying.SHAPES:
-        print(f"comparing 2 × {rows * 25:,} rows, {shape.title}", file=sys.stderr)
-        measured.append(verifying.measure(server, shape, rows * 25, min(repeat, 3)))
+        number = rows * 25 // shape.fewer
+        print(f"comparing 2 × {number:,} rows, {shape.title}", file=sys.stderr)
+        measured.append(verifying.measure(server, shape, number, min(repeat, 3)))
     return [(section, True) for section in verifying.sections(measured)]
 
 

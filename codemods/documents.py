@@ -40,6 +40,10 @@ _AS_A_NAME = (("TRUNCATE ", ""), ("COMMENT ON COLUMN ", " IS ''"), ("COPY ", " T
 """Statements in which a name has the place that it has in a sentence: t, t.c, and t (c, …)."""
 
 
+# Code that is shown without a fence: indented, or typed at Python's prompt.
+_CODE_LINE = re.compile(r"^(?: {4,}|\t| *>>> | *\.\.\. )[^\n]+|:sql:`[^`\n]+`", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class _Code:
     """A piece of code in a document.
@@ -115,6 +119,7 @@ def analyse(text: str, names: Names, *, rst: bool, python: AnalysePython) -> Ana
         for code in (*blocks, *spans)
         if names.mentions_table(text[code.opened : code.end])
     ]
+    unread += [m.span() for m in _CODE_LINE.finditer(text) if names.mentions_table(m[0])]
     rest = [
         _elsewhere(hit, names, in_code=any(a <= hit.start < b for a, b in unread))
         for hit in names.find(text)

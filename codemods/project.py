@@ -190,6 +190,9 @@ _Result = tuple[SourceFile, Analysis] | str
 # Below this, in bytes, another process costs more than it saves.
 _SMALL = 300_000
 
+# Of two names so many characters apart, one may belong to the other.
+_CLOSE = 200
+
 
 class _Worker:
     """What a process keeps between two files."""
@@ -282,12 +285,20 @@ def analyse(
 def _listed(text: str, names: Names, reason: str) -> Analysis:
     """Return the analysis of a text that nobody rewrites: the table's name needs a look."""
     findings = []
-    for hit in names.find(text):
+    hits = names.find(text)
+    tables = [hit.start for hit in hits if hit.kind == "table"]
+    for hit in hits:
         outcome, why = Outcome.LOOK, reason
-        if hit.kind == "column":
+        if hit.kind == "column" and not any(_are_close(text, hit.start, at) for at in tables):
             outcome, why = Outcome.UNRELATED, f"a word beside the table's name: {reason}"
         findings.append(Finding(hit.start, hit.end, hit.name, hit.kind, outcome, why))
     return Analysis(Part(findings=tuple(findings)))
+
+
+def _are_close(text: str, one: int, other: int) -> bool:
+    """Tell whether two places are in the same line, and not at two ends of a long one."""
+    start, end = sorted((one, other))
+    return end - start < _CLOSE and "\n" not in text[start:end]
 
 
 # -- all files ---------------------------------------------------------------------------------

@@ -244,6 +244,10 @@ def _column(rule: _Rule, mapping: AnyMapping) -> ColumnRename:
     return ColumnRename(rule.legacy, target, DESCRIPTIONS.get(rule.rule, f"rule {rule.rule}"))
 
 
+INSERTED = re.compile(r"_hole_\d+_")
+"""How a text shows what is inserted when the program runs; it may be nothing at all."""
+
+
 @dataclass(frozen=True)
 class NameHit:
     """One textual occurrence of a legacy name.
@@ -363,7 +367,7 @@ class Names:
             kind = match.lastgroup
             if kind == "table":
                 start, end = _word(lowered, start, end, after)
-                word = lowered[start:end].replace('""', '"')
+                word = INSERTED.sub("", lowered[start:end].replace('""', '"'))
                 if word not in self._folded[0]:
                     kind = None if word in self._folded[1] else "derived"
             after = end

@@ -25,13 +25,30 @@ def setup(plugin: Plugin) -> None:
 
     import compat.operations  # noqa: F401
 
-    Plugin(AUTOGENERATE).add_autogenerate_comparator(
+    comparison = Plugin(AUTOGENERATE)
+    comparison.add_autogenerate_comparator(
+        _leave_out_schema,
+        "schema",
+        "compat_schema",
+        qualifier="postgresql",
+        priority=DispatchPriority.FIRST,  # before the tables are looked at
+    )
+    comparison.add_autogenerate_comparator(
         _compare,
         "schema",
         "compat",
         qualifier="postgresql",
         priority=DispatchPriority.LAST,  # when the tables have been compared
     )
+
+
+def _leave_out_schema(
+    context: AutogenContext, upgrade: UpgradeOps, schemas: set[str | None]
+) -> PriorityDispatchResult:
+    from alembic.util import PriorityDispatchResult
+
+    schemas.discard("compat")
+    return PriorityDispatchResult.CONTINUE
 
 
 def _compare(

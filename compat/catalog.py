@@ -190,15 +190,26 @@ def _foreign_key(row: dict[str, Any]) -> ForeignKey:
 def estimate_rows(conn: Connection, schema: str, name: str) -> int:
     """Return an estimate of the rows of a table as the planner makes it, 0 when nothing is known.
 
-    Rows per page as of the last ANALYZE, times the pages of today.
+    Rows per page as of the last ANALYZE, times the pages of today; of all its partitions.
     """
     row = conn.execute(
-        "SELECT GREATEST(reltuples, 0) / GREATEST(relpages, 1)"
-        " * pg_relation_size(oid) / current_setting('block_size')::int"
-        " FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)",
-        [qualified(schema, name)],
+        "SELECT COALESCE(sum(GREATEST(reltuples, 0) / GREATEST(relpages, 1)"
+        " * pg_relation_size(oid) / current_setting('block_size')::int), 0)"
+        f" FROM pg_catalog.pg_class WHERE {_WITH_PARTITIONS}",
+        {"table": qualified(schema, name)},
     ).fetchone()
-    return int(row[0]) if row else 0
+    assert row is not None
+    return int(row[0])
+
+
+def has_statistics(conn: Connection, schema: str, name: str) -> bool:
+    """Return whether a table, or each of its partitions, is empty or has been analyzed."""
+    row = conn.execute(
+        "SELECT bool_and(reltuples > 0 OR pg_relation_size(oid) = 0)"
+        f" FROM pg_catalog.pg_class WHERE {_WITH_PARTITIONS}",
+        {"table": qualified(schema, name)},
+    ).fetchone()
+    return row == (True,)
 
 
 def _search_path(conn: Connection) -> str:
@@ -206,6 +217,10 @@ def _search_path(conn: Connection) -> str:
     return str(row[0]) if row else "unknown"
 
 
+_WITH_PARTITIONS = """
+oid IN (SELECT pg_catalog.to_regclass(%(table)s)
+        UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%(table)s)))
+"""
 _COLUMNS = """
 SELECT a.attname AS name,
        format_type(a.atttypid, a.atttypmod) AS type,

@@ -6,27 +6,20 @@ Pure: definitions are read as pg_get_constraintdef() and pg_get_indexdef() print
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from compat.definitions import NAMES, names, parent_of, quoted, tokens
 from compat.mapping import Mapping
 from compat.names import ident
 from compat.shapes import Parent as ParentPart
 from compat.shapes import Place
 from compat.tables import Constraint, Table
 
-_NAME = r'(?:"(?:[^"]|"")+"|[^\s(),."]+)'
-_NAMES = rf"{_NAME}(?:, {_NAME})*"
 _CHECK = re.compile(
     r"CHECK \((?P<expression>.*)\)(?: NO INHERIT)?(?P<later> NOT VALID)?(?P<off> NOT ENFORCED)?",
     re.DOTALL,
 )
-_FOREIGN_KEY = re.compile(
-    rf"FOREIGN KEY \({_NAMES}\) "
-    rf"REFERENCES (?P<table>(?:{_NAME}\.)?{_NAME})\((?P<columns>{_NAMES})\)"
-    r"(?P<full> MATCH FULL)?"
-)
-_KEY_OF_INDEX = re.compile(rf"USING \w+ \((?P<columns>{_NAMES})\)")
+_KEY_OF_INDEX = re.compile(rf"USING \w+ \((?P<columns>{NAMES})\)")
 
 
 @dataclass(frozen=True)
@@ -42,21 +35,6 @@ class Check:
     columns: tuple[str, ...]
     expression: str
     is_valid: bool
-
-
-@dataclass(frozen=True)
-class Parent:
-    """Where a foreign key leads.
-
-    :param sql: the table as SQL, and `name` without schema and quotes
-    :param columns: the referenced columns
-    :param match_full: whether all referencing columns must be NULL where one is
-    """
-
-    sql: str
-    name: str
-    columns: tuple[str, ...]
-    match_full: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +61,7 @@ def checks(table: Table) -> tuple[Check, ...]:
     found = []
     for item in table.constraints:
         match = _CHECK.fullmatch(item.definition) if item.kind == "check" else None
-        if match is None or match["off"] or f"{ident(table.name)}.*" in _quoted(item.definition):
+        if match is None or match["off"] or f"{ident(table.name)}.*" in quoted(item.definition):
             continue
         found.append(Check(item.name, item.columns, match["expression"], match["later"] is None))
     return tuple(sorted(found, key=lambda check: check.name.encode()))
@@ -108,15 +86,6 @@ def keys(table: Table) -> tuple[Constraint, ...]:
             if index.unique
         ),
     )
-
-
-def parent(constraint: Constraint) -> Parent | None:
-    """Return where a foreign key leads, or None where that is not by equality of columns."""
-    match = _FOREIGN_KEY.match(constraint.definition)
-    if match is None:
-        return None
-    name, columns = _names(match["table"])[-1], _names(match["columns"])
-    return Parent(match["table"], name, columns, match["full"] is not None)
 
 
 def is_deferred(constraint: Constraint) -> bool:
@@ -192,7 +161,7 @@ def _blame(item: Constraint, columns: tuple[str, ...]) -> Blame:
     """Name no columns where an error would print expressions over them."""
     if item.definition.startswith("USING ") and _key_of_index(item.definition) is None:
         columns = ()
-    found = parent(item)
+    found = parent_of(item)
     return Blame(item.name, columns, None if found is None else found.name)
 
 
@@ -202,29 +171,9 @@ def _family(item: Constraint) -> str:
 
 def _key_of_index(definition: str) -> tuple[str, ...] | None:
     match = _KEY_OF_INDEX.match(definition)
-    return None if match is None else _names(match["columns"])
+    return None if match is None else names(match["columns"])
 
 
 def _mentioned(table: Table, definition: str) -> tuple[str, ...]:
-    mentioned = set(_tokens(_quoted(definition)))
+    mentioned = set(tokens(quoted(definition)))
     return tuple(name for name in table.column_names if ident(name) in mentioned)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Return the identifiers in a list of them, or in a qualified name, without quotes."""
-    return tuple(name[1:-1].replace('""', '"') for name in _tokens(_quoted(text)))
-
-
-def _quoted(text: str) -> str:
-    """Return SQL with every identifier in quotes, string literals left alone."""
-    return re.sub(
-        r"""'(?:[^']|'')*'|"(?:[^"]|"")+"|[^\W\d][\w$]*""",
-        lambda match: match[0] if match[0][0] in "'\"" else ident(match[0]),
-        text,
-    )
-
-
-def _tokens(text: str) -> Iterator[str]:
-    for match in re.finditer(r"""'(?:[^']|'')*'|(?P<name>"(?:[^"]|"")+")""", text):
-        if match["name"]:
-            yield match["name"]

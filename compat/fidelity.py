@@ -23,6 +23,7 @@ class Behaviour:
 
 
 _FOR_UPDATE: Final = "SELECT … FOR UPDATE, SKIP LOCKED"
+_INBOUND: Final = "inbound foreign keys"
 
 _BOTH: Final = (
     Behaviour("column names, order and exact types; prepared SELECT *", "kept"),
@@ -30,7 +31,7 @@ _BOTH: Final = (
     Behaviour("RETURNING and row counts", "kept"),
     Behaviour("currval, lastval, pg_get_serial_sequence", "kept"),
     Behaviour("owner, table and column grants, comments", "kept"),
-    Behaviour("inbound foreign keys", "kept", "a twin on the target, validated before contract"),
+    Behaviour(_INBOUND, "kept", "a twin on the target, validated before contract"),
     Behaviour(
         "legacy CHECK, UNIQUE and NOT NULL constraints",
         "kept with a note",
@@ -136,7 +137,7 @@ _REVERSED: Final = (
             "RETURNING and row counts",
             "currval, lastval, pg_get_serial_sequence",
             "owner, table and column grants, comments",
-            "inbound foreign keys",
+            _INBOUND,
             "legacy CHECK, UNIQUE and NOT NULL constraints",
             "REPEATABLE READ and SERIALIZABLE conflicts",
             "SELECT … FOR UPDATE, SKIP LOCKED",
@@ -188,19 +189,33 @@ def behaviours(form: Form) -> tuple[Behaviour, ...]:
 
 def behaviours_of(mapping: Mapping) -> tuple[Behaviour, ...]:
     """Return what becomes of each behaviour under a mapping: its form, and over how many tables."""
-    may_lack = any(place.part is not None and place.part.may_lack for place in mapping.places)
-    found = behaviours(mapping.chosen_form)
-    if not (may_lack or mapping.choices):
-        return found
-    why = (
-        "0A000: the rows are in several tables"
-        if mapping.choices
-        else "0A000: some rows lack a part"
-    )
-    return tuple(
-        Behaviour(item.behaviour, "not possible", why) if item.behaviour == _FOR_UPDATE else item
-        for item in found
-    )
+    found = {item.behaviour: item for item in behaviours(mapping.chosen_form)}
+    for behaviour, why in _prevented(mapping).items():
+        found[behaviour] = Behaviour(behaviour, "not possible", why)
+    return (*found.values(), *_not_enforced(mapping))
+
+
+def _not_enforced(mapping: Mapping) -> tuple[Behaviour, ...]:
+    """Return what v2 asks of a row, and the legacy table that carries v2's columns does not."""
+    if mapping.chosen_form != "reversed":
+        return ()
+    names = [c.name for c in mapping.target.constraints if c.kind in ("check", "foreign_key")]
+    if not names:
+        return ()
+    when = f"{', '.join(names)}: not before {mapping.target.title} has the rows, after a switch"
+    return (Behaviour("CHECKs and foreign keys of v2", "not possible", when),)
+
+
+def _prevented(mapping: Mapping) -> dict[str, str]:
+    """Return the behaviours that no view over the tables of a mapping could have, and why."""
+    if mapping.choices:
+        return {
+            _FOR_UPDATE: "0A000: the rows are in several tables",
+            _INBOUND: "a key references one table; the cutover is refused",
+        }
+    if any(place.part is not None and place.part.may_lack for place in mapping.places):
+        return {_FOR_UPDATE: "0A000: some rows lack a part"}
+    return {}
 
 
 def find(behaviour: str, form: Form, server_version: int | None = None) -> Behaviour:

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from compat.errors import MappingError
 from compat.names import check_identifier, derive, literal, qualified
-from compat.rules import AnyRule, Constant, Ends, Expression, Lens, Row
+from compat.rules import AnyRule, Constant, Ends, Expression, Lens, Lookup, Row
 from compat.rules.json_field import clashes
 from compat.rules.lens import new_row
 from compat.shapes import AnyPart, Choice, Half, Parent, Place, Tag
@@ -192,7 +192,7 @@ class Mapping:
     @property
     def target_key(self) -> tuple[str, ...]:
         """The target columns that the legacy row key is written to, after the tag's if need be."""
-        written = tuple(lens.targets[0] for lens in self.key)
+        written = tuple(lens.key_column for lens in self.key)
         if self.tag is None or any(set(key) == set(written) for key in self.target.unique_keys):
             return written
         return (self.tag.column, *written)
@@ -556,6 +556,7 @@ class Mapping:
                     f"accept it by name (accept=({lens.legacy.name!r},)){keep}"
                 )
         yield from self._key_problems()
+        yield from self._lookup_problems()
         yield from self._parent_problems()
         if self.form == "bridged":
             for reason in self.reasons_against_bridged:
@@ -597,6 +598,40 @@ class Mapping:
                     f"({', '.join(sorted(identity))}), by which a parent is found; add one"
                 )
 
+    def _lookup_problems(self) -> Iterator[str]:
+        for lens in self.lenses:
+            rule = lens.rule
+            if not isinstance(rule, Lookup) or (rule.parent.schema, rule.parent.name) != (
+                self.target.schema,
+                self.target.name,
+            ):
+                continue
+            if lens.part is not None:
+                yield (
+                    f"{lens.legacy.name}: a part holds a reference to a row of the target; let the "
+                    "target hold it"
+                )
+            elif self.choices:
+                yield (
+                    f"{lens.legacy.name}: the row that it references may be in any of the tables "
+                    "of the choices, where no one foreign key can follow; keep it as a number"
+                )
+
+    def _why_no_key(self, rule: Lookup) -> str | None:
+        """Return what keeps a lookup from being part of the key, None when nothing does."""
+        if rule.keep is None:
+            return (
+                "a lookup is part of the key, by which rows are found, only with the number beside "
+                f"it: name a column of {self.target.title} for that, keep=…, and make it unique "
+                "together with the rest of the key"
+            )
+        if self.syncs_through_view or self.chosen_form != "instead_of":
+            return (
+                "a lookup is part of the key of one table only, without parts, choices or tag, and "
+                "with form='instead_of'"
+            )
+        return None
+
     def _key_problems(self) -> Iterator[str]:
         if not self.legacy.row_key:
             yield (
@@ -606,6 +641,11 @@ class Mapping:
             )
             return
         for lens in self.key:
+            if isinstance(lens.rule, Lookup):
+                if problem := self._why_no_key(lens.rule):
+                    yield f"{lens.legacy.name}: {problem}"
+                    return
+                continue
             # Not lens.loss: a side column keeps the spelling, but two rows would still be one.
             if not lens.rule.invertible or lens.rule.loss(lens.ends) is not None:
                 yield (

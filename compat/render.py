@@ -12,6 +12,7 @@ from typing import Any
 
 from compat.mapping import Fill, Mapping
 from compat.rules import AnyRule
+from compat.shapes import Half, Parent
 from compat.tables import Table
 
 IMPORTS = (
@@ -44,6 +45,7 @@ def render_draft(
     target: Table,
     rules: tuple[AnyRule, ...],
     *,
+    parts: tuple[Half | Parent, ...] = (),
     questions: tuple[str, ...],
     guessed: frozenset[str] = frozenset(),
 ) -> str:
@@ -66,7 +68,8 @@ def render_draft(
             subsequent_indent="        #   ",
         )
         body += "\n"
-    return head + _imports(body) + "\n\n" + body + "    ),\n)\n"
+    body += "    ),\n" + f"    {_render(parts, 4, 'parts=')},\n" * bool(parts)
+    return head + _imports(body) + "\n\n" + body + ")\n"
 
 
 def _docstring(text: str) -> str:

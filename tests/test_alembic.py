@@ -691,7 +691,10 @@ def test_a_mapping_that_says_the_same_of_rows_changes_in_place_and_they_stay(
     with operating(url) as operations:
         alter(operations, mapping, triggered)
     assert rows_of(conn, target) == rows
-    assert value(conn, f"SELECT count(*) FROM pg_trigger WHERE tgrelid = '{name}'::regclass") == 3
+    instead_of = (
+        f"SELECT count(*) FROM pg_trigger WHERE tgrelid = '{name}'::regclass AND tgtype & 64 > 0"
+    )
+    assert value(conn, instead_of) == 3
     assert verify(url) == 0
     with operating(url) as operations:
         operations.invoke(ops.AlterMappingOp(mapping, triggered).reverse())

@@ -248,8 +248,8 @@ def test_what_version_2_writes_is_there_for_the_application_and_stays_after_goin
         [sale],
     )
     shop.conn.execute(
-        "INSERT INTO person (kind, first_name, last_name, manager_number)"
-        " VALUES ('employee', 'Emil', 'Two', 2)"
+        "INSERT INTO person (kind, first_name, last_name, manager_id)"
+        " SELECT 'employee', 'Emil', 'Two', id FROM person WHERE employee_number = 2"
     )
     asked = (
         "SELECT c.first_name, c.city, i.invoice_date::text, l.unit_price::text, l.quantity,"

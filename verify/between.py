@@ -61,6 +61,7 @@ def run(
     options = options or Options()
     wanted = _wanted(checks)
     options.rules.check_used([mapping])
+    options.check_groups([mapping.name])
     check_movable(mapping)
     if catalog.find_exact(source, mapping.legacy.schema, mapping.legacy.name) is None:
         raise CatalogError(f"the source database has no table {mapping.legacy.title}")
@@ -207,7 +208,7 @@ class _Work:
 
     def _counts(self) -> Result:
         """Count both sides until they agree, or the time for settling is over."""
-        for column in self.options.group_by:
+        for column in self.options.groups(self.mapping.name):
             if reason := counts.no_groups(self.mapping, column):
                 return not_run(counts.NAME, reason)
         if self.plan.keys:
@@ -230,7 +231,7 @@ class _Work:
     def _counted(self) -> counts.Counted:
         legacy, target = self.databases.rows()
         groups = []
-        for column in self.options.group_by:
+        for column in self.options.groups(self.mapping.name):
             left, right = self.databases.groups(column)
             groups += [
                 counts.Group(column, value, left.get(value, 0), right.get(value, 0))

@@ -10,27 +10,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import psycopg
 import typer
 
-from compat.connection import Connection, connect, user_errors
 from compat.console import err, reporting_errors
 from compat.errors import ConnectionFailed, MappingError
-from compat.mapping import Mapping, load
-from compat.run import verifications
-from verify import between, reports, rulebook, sinks, terminal
-from verify.options import Options, percent_of, thresholds
-from verify.report import MappingReport
-from verify.rulebook import Rulebook
-from verify.runner import DEFAULTS, run
-from verify.workload import reading
-from verify.workload.reading import Workload
+
+if TYPE_CHECKING:
+    from compat.connection import Connection
+    from compat.mapping import Mapping
+    from verify.report import MappingReport
+    from verify.workload.reading import Workload
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_ALL = ",".join(DEFAULTS)
+_DEFAULTS = "structure,counts,contents,integrity,losses,probes,concurrency"
 
 
 @_app.command()
@@ -54,7 +49,7 @@ def verify(
         str | None,
         typer.Option(
             help="Which checks, separated by commas; there are also workload and performance.",
-            show_default=_ALL,
+            show_default=_DEFAULTS,
         ),
     ] = None,
     limit: Annotated[
@@ -126,7 +121,9 @@ def verify(
     group_by: Annotated[
         list[str] | None,
         typer.Option(
-            help="Count also by this legacy column; may be given again.", show_default=False
+            help="Count also by this legacy column, of all mappings or MAPPING=COLUMN; may be "
+            "given again.",
+            show_default=False,
         ),
     ] = None,
     rules: Annotated[
@@ -176,6 +173,12 @@ def verify(
 
     Example: `compat-verify --checks counts,contents --min-match 99.99 --differences found.csv`
     """
+    # Not before: --help, and what is wrong in the arguments, are told at once.
+    from compat.connection import connect, user_errors
+    from verify import between, reports, rulebook, runner, sinks, terminal
+    from verify.options import Options, percent_of, thresholds
+    from verify.workload import reading
+
     with ExitStack() as stack:
         stack.enter_context(reporting_errors())
         stack.enter_context(user_errors())
@@ -186,7 +189,7 @@ def verify(
             settle=settle,
             thresholds=thresholds(min_match or ()),
             group_by=tuple(group_by or ()),
-            rules=Rulebook() if rules is None else rulebook.load(rules),
+            rules=rulebook.Rulebook() if rules is None else rulebook.load(rules),
             resume=resume,
             differences=stack.enter_context(sinks.opened(differences, target or url)),
         )
@@ -202,11 +205,10 @@ def verify(
                 max_ratio=max_ratio,
             )
             asked = {"workload": workload is not None, "performance": queries is not None}
-            report = run(
+            extra = [name for name, is_asked in asked.items() if is_asked]
+            report = runner.run(
                 conn,
-                _names(
-                    checks, (*DEFAULTS, *(name for name, is_asked in asked.items() if is_asked))
-                ),
+                _names(checks, (*runner.DEFAULTS, *extra)),
                 mapping,
                 limit=limit,
                 lock_timeout=lock_timeout,
@@ -249,6 +251,8 @@ def _names(checks: str | None, all_of_them: tuple[str, ...]) -> list[str]:
 
 def _statements(path: Path | None, database: str) -> Workload | None:
     """Return the statements in a file; None without one, or when the server is to tell them."""
+    from verify.workload import reading
+
     if path is None or str(path) == reading.STATISTICS:
         return None
     return reading.load(path, database)
@@ -273,6 +277,8 @@ def _mapping_file(names: list[str] | None) -> Mapping:
 
     :raises MappingError: none, more than one, or no such file
     """
+    from compat.mapping import load
+
     if not names or len(names) > 1:
         raise MappingError(
             "two databases are compared by one mapping",
@@ -283,6 +289,10 @@ def _mapping_file(names: list[str] | None) -> Mapping:
 
 def remember(conn: Connection, report: MappingReport) -> None:
     """Record a run over one mapping in the database, or say why that cannot be done."""
+    import psycopg
+
+    from compat.run import verifications
+
     try:
         verifications.record(
             conn,

@@ -30,7 +30,8 @@ class Options:
     :param sample: percent of the ranges to compare; None for all of them
     :param settle: seconds for which rows that differ between two live databases are looked at again
     :param thresholds: where less than 100 % is enough
-    :param group_by: legacy columns by whose values rows are counted
+    :param group_by: legacy columns by whose values rows are counted: of all mappings, or
+        MAPPING=COLUMN
     :param rules: what the user demands of the rows
     :param differences: where all rows that differ are written to
     :param resume: the file that holds the progress of the run
@@ -60,6 +61,28 @@ class Options:
         own = [item.percent for item in self.thresholds if item.mapping == mapping]
         general = [item.percent for item in self.thresholds if item.mapping is None]
         return [100.0, *general, *own][-1]
+
+    def groups(self, mapping: str) -> tuple[str, ...]:
+        """Return the legacy columns by whose values the rows of one mapping are counted."""
+        asked = (text.partition("=") for text in self.group_by)
+        return tuple(
+            column if is_own else name
+            for name, is_own, column in asked
+            if name == mapping or not is_own
+        )
+
+    def check_groups(self, mappings: Iterable[str]) -> None:
+        """Refuse groups of a mapping that is none of these, since nobody would count them.
+
+        :raises CompatError: names the mapping
+        """
+        known = tuple(mappings)
+        for name, is_own, column in (text.partition("=") for text in self.group_by):
+            if is_own and name not in known:
+                raise CompatError(
+                    f"--group-by: no mapping called {name!r} is verified",
+                    f"give MAPPING={column} (there: {', '.join(known)}), or COLUMN for all",
+                )
 
 
 def percent_of(text: str, what: str) -> float:

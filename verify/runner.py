@@ -107,6 +107,7 @@ def run(
     reports = []
     chosen = _wanted_mappings(conn, mappings)
     options.rules.check_used(stored.mapping for stored in chosen)
+    options.check_groups(stored.mapping.name for stored in chosen)
     with logs.opened(options.resume) as log:
         for name in (stored.mapping.name for stored in chosen):
             work = _Mapping(conn, name, limit, lock_timeout, on_start, options, log)

@@ -235,16 +235,16 @@ def _bridge_definition(context: Context) -> _BridgeDefinition:
     mapping = context.stored.stated
     base = bridge_of(mapping).base
     inner = regclass("compat", bridge.inner_name(mapping))
-    functions = list(bodies(bridge.define(mapping)))
+    functions = ", ".join(map(literal, bodies(bridge.define(mapping))))
     rows = context.conn.execute(
         "SELECT pg_catalog.pg_get_triggerdef(t.oid),"
-        " pg_catalog.format(' ON %%I.%%I ', n.nspname, c.relname),"
+        " pg_catalog.format(' ON %I.%I ', n.nspname, c.relname),"
         " pg_catalog.pg_get_functiondef(t.tgfoid)"
         " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         f" WHERE c.oid = {regclass(base.schema, base.name)}"
-        " AND t.tgfoid = ANY (SELECT to_regprocedure(f) FROM unnest(%s::text[]) AS f)",
-        [functions],
+        " AND t.tgfoid = ANY (SELECT pg_catalog.to_regprocedure(f)"
+        f" FROM unnest(ARRAY[{functions}]) AS f)"
     ).fetchall()
     triggers = []
     for definition, place, function in rows:

@@ -65,7 +65,7 @@ def _table(mapping: MappingReport) -> Table:
 def _lines(mapping: MappingReport, out: Console) -> None:
     _plain(out, _title(mapping))
     for result in mapping.results:
-        _plain(out, f"  {result.check:<10} {result.status.value:<14} {result.summary}")
+        _plain(out, f"  {result.check:<11} {result.status.value:<14} {result.summary}")
         for line in _details(result):
             _plain(out, f"      {line}")
 

@@ -18,6 +18,7 @@ from codemods.renames import Renames
 
 COLUMNS = frozenset(("Column", "mapped_column"))
 NAMED_COLUMNS = frozenset(("UniqueConstraint", "PrimaryKeyConstraint", "ExcludeConstraint"))
+EXPRESSIONS = frozenset(("CheckConstraint", "Computed"))
 _TABLE_COLUMN = re.compile(
     r"(?<![\w.])(?:(?P<schema>\w+)\.)?(?P<table>\w+)\.(?:c|columns)\.(?P<column>\w+)"
 )
@@ -49,11 +50,25 @@ class Constraints:
                 plan.block("the name of a column is computed")
         return None, None
 
+    def inside_column(self, plan: Plan, call: cst.Call) -> None:
+        """The conditions and computations that a Column call holds are about the whole table."""
+        for node in positional(call):
+            if (
+                isinstance(node, cst.Call)
+                and self.work.tree.scope.construct(node.func) in EXPRESSIONS
+            ):
+                for expression in positional(node)[:1]:
+                    self.expression(plan, expression)
+
     # -- tables that are none of ours --------------------------------------------------------
 
     def other_table(self, node: cst.CSTNode, text: Text) -> None:
         """The name of a table with which no mapping has to do."""
-        self.work.parts.append(self.work.unrelated(text, "the name of a table"))
+        if text.holes:
+            told = "a part of the table's name is inserted at run time"
+            self.work.parts.append(self.work.unrelated(text, told, Outcome.LOOK))
+        else:
+            self.work.parts.append(self.work.unrelated(text, "the name of a table"))
         self.work.done.add(node)
 
     def other_columns(self, definition: cst.CSTNode) -> None:
@@ -64,7 +79,7 @@ class Constraints:
                 continue
             construct = work.tree.scope.construct(call.func)
             nodes: list[cst.BaseExpression] = []
-            if construct in COLUMNS | NAMED_COLUMNS or construct in ("Index", "CheckConstraint"):
+            if construct in COLUMNS | NAMED_COLUMNS | EXPRESSIONS | {"Index"}:
                 nodes = [arg.value for arg in call.args if not arg.star]
             elif construct == "ForeignKeyConstraint" and call.args:
                 nodes = list(items(call.args[0].value))

@@ -195,6 +195,7 @@ class Declarative:
             return
         plan.seen.add(call)
         given, node = self.constraints.given_name(plan, call)
+        self.constraints.inside_column(plan, call)
         name = target.value if given is None else given.value
         if plan.is_target:
             self._on_target(plan, target, name)

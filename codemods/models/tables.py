@@ -11,6 +11,8 @@ from codemods.python.literals import Text
 from codemods.python.work import Plan, Work, insert_last, keyword
 from codemods.renames import ColumnRename
 
+_REFLECTING = ("autoload_with", "autoload")
+
 
 class Tables:
     """Works on the calls of `Table` in one module."""
@@ -30,7 +32,11 @@ class Tables:
         if keeps_keys and any(part.edits for part in plan.parts[1:]) and not plan.blockers:
             told = "a result of select(table) names its columns as the database does now"
             plan.note(call.args[0].value, plan.renames.legacy_table, told)
-        plan.finish(self._variable(call))
+        # A table that is read from the database is left, and keeps no other definition from it.
+        is_reflected = any(
+            arg.keyword is not None and arg.keyword.value in _REFLECTING for arg in call.args
+        )
+        plan.finish(self._variable(call), defines=not (is_reflected and plan.blockers))
 
     def visit_lightweight(self, call: cst.Call) -> None:
         """Decide about one call of `table("…", column("…"))`."""
@@ -84,7 +90,7 @@ class Tables:
         if arg.star:
             plan.block("the columns of the table come from * or **")
         elif arg.keyword is not None:
-            if arg.keyword.value in ("autoload_with", "autoload"):
+            if arg.keyword.value in _REFLECTING:
                 self._reflected(plan)
             elif arg.keyword.value == "schema" and self.work.strings.text(arg.value) is None:
                 plan.block("the schema of the table is computed")
@@ -108,6 +114,7 @@ class Tables:
 
     def _column(self, plan: Plan, call: cst.Call) -> None:
         given, node = self.constraints.given_name(plan, call)
+        self.constraints.inside_column(plan, call)
         if given is None or node is None:
             plan.block("a column has no plain name")
             return

@@ -6,7 +6,7 @@ A part that is a literal can be changed where it is written; any other one is a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import libcst as cst
 
@@ -28,14 +28,21 @@ def root(tree: Tree, node: cst.CSTNode) -> cst.CSTNode:
     return node
 
 
-def read(tree: Tree, node: cst.BaseExpression, constant: literals.Constant) -> Text | None:
-    """Return the text of a composition; None when it cannot be told.
+def read(
+    tree: Tree, nodes: Sequence[cst.BaseExpression], constant: literals.Constant
+) -> Text | None:
+    """Return the text of compositions, one behind the other; None when it cannot be told.
 
     :param constant: the text of an expression, where it is known
     """
     builder = Builder(tree.source, tree.span, constant)
     reader = _Reader(tree, builder)
-    return builder.text() if reader.add(node) and builder.parts else None
+    first, *others = nodes
+    if not reader.add(first) or not builder.parts:
+        return None
+    for node in others:
+        reader.part(node)
+    return builder.text()
 
 
 def _outer(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:
@@ -53,6 +60,9 @@ def _outer(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:
         return call if isinstance(call, cst.Call) and _takes_parts(tree, call) else None
     if isinstance(parent, cst.Element):
         return _outer(tree, tree.parent(parent) or parent)
+    if isinstance(parent, cst.CompFor) and parent.iter is node:
+        made = tree.parent(parent)
+        return _outer(tree, made) if made is not None else None
     return None
 
 
@@ -104,7 +114,7 @@ class _Reader:
             return False
         kind = _psycopg(self.tree, node)
         if kind in ("SQL", "Composed") and len(node.args) == 1:
-            return self.add(node.args[0].value)
+            return self._wrapped(node.args[0].value)
         if kind == "Identifier":
             return self._identifier(node, None, len(self.builder.parts) - 1)
         if kind in _VALUES:
@@ -118,6 +128,15 @@ class _Reader:
         if isinstance(node.func, cst.Attribute) and node.func.attr.value == "join":
             return self._joined(node.func.value, node)
         return False
+
+    def _wrapped(self, node: cst.BaseExpression) -> bool:
+        """Add what is handed to `SQL(…)`, or the list of parts that is handed to `Composed(…)`."""
+        if not isinstance(node, cst.List | cst.Tuple):
+            return self.add(node)
+        _, given = self._items(node)
+        for item in given or ():
+            self.part(item)
+        return given is not None
 
     def part(self, node: cst.BaseExpression) -> None:
         """Add an expression: its text, that of the constant that it names, or a hole."""
@@ -234,6 +253,25 @@ class _Reader:
             is_map = isinstance(node.func, cst.Name) and node.func.value == "map"
             if is_map and origin.endswith(".sql.Identifier"):
                 return function, self._items(node.args[1].value)[1]
+        if isinstance(node, cst.GeneratorExp | cst.ListComp):
+            return self._made_of_each(node)
+        return None, None
+
+    def _made_of_each(
+        self, node: cst.GeneratorExp | cst.ListComp
+    ) -> tuple[cst.BaseExpression | None, list[cst.BaseExpression] | None]:
+        """Read `Identifier(name) for name in ["id", "qty"]` as the `map()` that it is."""
+        call, loop = node.elt, node.for_in
+        if (
+            isinstance(call, cst.Call)
+            and _psycopg(self.tree, call) == "Identifier"
+            and len(call.args) == 1
+            and loop.inner_for_in is None
+            and not loop.ifs
+            and isinstance(loop.target, cst.Name)
+            and loop.target.deep_equals(call.args[0].value)
+        ):
+            return call.func, self._items(loop.iter)[1]
         return None, None
 
 

@@ -24,7 +24,7 @@ _PIECE = re.compile(
     r"""\b(?:SELECT|FROM|WHERE|JOIN|AND|OR|NOT|IN|ON|AS|SET|IS|ASC|DESC|VALUES|RETURNING|LIMIT
     |HAVING|LIKE|ILIKE|BETWEEN|NULL|USING|CONFLICT)\b
     |(?i:\b(?:select|where|order\s+by|group\s+by|having|returning|join|is\s+null)\b)
-    |[=<>*]|%\(?\w*\)?s|(?<!:):[a-z_]+|\w+\.\w+|\w+\s*,\s*\w+|_hole_\d+_""",
+    |[=<>*]|::\w|%\(?\w*\)?s|(?<!:):[a-z_]+|\w+\.\w+|\w+\s*,\s*\w+|_hole_\d+_""",
     re.VERBOSE,
 )
 """Signs that a text may be a piece of a statement; the bare words in capitals only."""
@@ -151,6 +151,8 @@ def plain_column(tree: Tree, node: cst.CSTNode) -> str | None:
             name = _called(call)
             if name in _ATTRIBUTE_TAKING:
                 return "the name of an attribute, which stays"
+            if name in ("Placeholder", "bindparam"):
+                return "the name of a parameter"
             if name in ("get", "pop", "setdefault") and call.args and call.args[0] is parent:
                 return "a key: outputs and attributes keep their names"
     return None
@@ -199,6 +201,16 @@ def _inside_call(tree: Tree, node: cst.CSTNode, name: str) -> bool:
     return any(
         isinstance(parent, cst.Call) and _method(parent) == name for parent in tree.parents(node)
     )
+
+
+def is_told_as_sql(tree: Tree, node: cst.CSTNode) -> bool:
+    """Tell whether a string is handed to what makes SQL of it."""
+    parent = tree.parent(node)
+    call = tree.parent(parent) if isinstance(parent, cst.Arg) else None
+    return isinstance(call, cst.Call) and _called(call) in _TAKES_SQL
+
+
+_TAKES_SQL = words("text literal_column SQL RawSQL raw_sql DDL CheckConstraint Computed")
 
 
 def may_be_sql(value: str) -> bool:

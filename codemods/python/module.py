@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,15 +17,17 @@ from codemods import models, sql
 from codemods.analysis import Analysis, Part, joined
 from codemods.entities import Entity
 from codemods.findings import Finding, Note, Outcome
-from codemods.python import calls, composed, context
+from codemods.python import assembled, calls, composed, context
+from codemods.python.assembled import Assembly
 from codemods.python.codenames import CodeNames
 from codemods.python.literals import Text
 from codemods.python.strangers import Strangers
-from codemods.python.strings import Lookup, Strings, placed
+from codemods.python.strings import Lookup, Strings, agreed, placed
 from codemods.python.tree import NotPython, Tree, parse
 from codemods.python.usage import Usage
 from codemods.python.work import Work
-from codemods.renames import SERIAL_SEQUENCE, NameHit, Names
+from codemods.renames import INSERTED, SERIAL_SEQUENCE, NameHit, Names
+from codemods.sql import SqlResult
 
 
 def analyse(
@@ -106,6 +108,7 @@ class _Module:
         self.parts = self.work.parts
         self.done = self.work.done
         self.compositions: dict[cst.CSTNode, frozenset[tuple[int, int]]] = {}
+        self.assemblies: dict[cst.CSTNode, frozenset[tuple[int, int]]] = {}
         self.renamed = {
             old: f"{entity.name}.{old}, which is now {new}"
             for entity in names.entities
@@ -330,6 +333,8 @@ class _Module:
     def _is_settled_by_composition(self, node: cst.CSTNode) -> bool:
         """Tell whether the text of which a string is a part could be read as SQL."""
         root = composed.root(self.tree, node)
+        if self._is_settled_by_assembly(node, root):
+            return True
         if root is node:
             return False
         if root not in self.compositions:
@@ -346,6 +351,39 @@ class _Module:
             return frozenset()
         self.parts.append(part)
         return frozenset((literal.start, literal.end) for literal in text.parts)
+
+    def _is_settled_by_assembly(self, node: cst.CSTNode, root: cst.CSTNode) -> bool:
+        """Tell whether the text that a variable holds in the end could be read as SQL."""
+        assembly = assembled.find(self.tree, root)
+        if assembly is None:
+            return False
+        first = assembly.pieces[0].target
+        if first not in self.assemblies:
+            self.assemblies[first] = self._assembly(assembly)
+        return self.tree.span(node) in self.assemblies[first]
+
+    def _assembly(self, assembly: Assembly) -> frozenset[tuple[int, int]]:
+        """Work on all texts that a variable may hold; return where the literals stand.
+
+        None of them is taken if one is in no text that could be read.
+        """
+        found: list[Part] = []
+        literals: set[tuple[int, int]] = set()
+        read: set[tuple[int, int]] = set()
+        for nodes in assembly.variants():
+            text = self.strings.assembly(nodes)
+            if text is None or context.STATEMENT.match(text.value) is None:
+                return frozenset()
+            spans = {(literal.start, literal.end) for literal in text.parts}
+            literals |= spans
+            result = None if _is_glued(text) else self._rewritten(nodes, text)
+            if result is not None and result.parsed:
+                found.append(placed(text, result))
+                read |= spans
+        if literals - read:
+            return frozenset()
+        self.parts.append(agreed(found))
+        return frozenset(literals)
 
     def _judged(
         self, node: cst.CSTNode, text: Text, hit: NameHit, people: str | None, statement: bool
@@ -374,30 +412,38 @@ class _Module:
             return Outcome.LOOK, "the column's name as a plain string"
         if context.in_relationship(self.tree, node) and ".c." not in text.value:
             return Outcome.UNRELATED, "attributes in a relationship, which stay"
-        if statement or context.may_be_sql(text.value):
+        if statement or context.may_be_sql(text.value) or context.is_told_as_sql(self.tree, node):
             return Outcome.LOOK, "a text that may be a piece of SQL"
         return Outcome.UNRELATED, "a text without signs of SQL"
 
     def _sql(self, node: cst.CSTNode, text: Text) -> Part | None:
         """Return what a text yields that begins as SQL does, None if it cannot be read."""
         piece = context.is_piece(self.tree, node)
-        percent = context.is_formatted_with_percent(self.tree, node) or any(
-            isinstance(inner, cst.Modulo) for inner in self.tree.inside(node)
-        )
-        whole = not (piece or percent or text.holes or text.constants or "{" in text.value)
-        result = sql.rewrite(
-            text.value,
-            self.names,
-            fixed=text.constants,
-            percent_inserts=percent,
-            complete=whole,
-        )
+        result = self._rewritten((node,), text, is_piece=piece is not None)
         if not result.parsed and not result.edits:
             return None
         part = placed(text, result)
         if piece and result.edits:
             return part.left(f"left as it is: {piece}")
         return part
+
+    def _rewritten(
+        self, nodes: Iterable[cst.CSTNode], text: Text, *, is_piece: bool = False
+    ) -> SqlResult:
+        """Read the text of some expressions as SQL."""
+        percent = any(
+            context.is_formatted_with_percent(self.tree, node)
+            or any(isinstance(inner, cst.Modulo) for inner in self.tree.inside(node))
+            for node in nodes
+        )
+        whole = not (is_piece or percent or text.holes or text.constants or "{" in text.value)
+        return sql.rewrite(
+            text.value,
+            self.names,
+            fixed=text.constants,
+            percent_inserts=percent,
+            complete=whole,
+        )
 
 
 def _once(part: Part) -> Part:
@@ -409,7 +455,8 @@ def _once(part: Part) -> Part:
         known = found.get(place)
         if known is None or weight.index(known.outcome) < weight.index(finding.outcome):
             found[place] = finding
-    return replace(part, findings=tuple(found.values()))
+    shown = (replace(f, name=INSERTED.sub("{…}", f.name)) for f in found.values())
+    return replace(part, findings=tuple(shown))
 
 
 def _is_glued(text: Text) -> bool:

@@ -5,7 +5,7 @@ Between `literals`, which knows one literal, and the two that walk a module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -50,8 +50,12 @@ class Strings:
         """Return the text of any string expression, as far as it is known."""
         if node not in self.known:
             assert isinstance(node, cst.BaseExpression)
-            self.known[node] = composed.read(self.tree, node, self.constant)
+            self.known[node] = composed.read(self.tree, [node], self.constant)
         return self.known[node]
+
+    def assembly(self, nodes: Sequence[cst.BaseExpression]) -> Text | None:
+        """Return the text of several string expressions, one behind the other."""
+        return composed.read(self.tree, nodes, self.constant)
 
     def constant(self, node: cst.BaseExpression) -> str | None:
         """Return the text that an expression stands for, if it is a constant."""
@@ -82,9 +86,7 @@ def placed(text: Text, result: SqlResult) -> Part:
     for edit in result.edits:
         moved = text.edits(edit)
         if moved is None:
-            problem = (
-                f"{text.value[edit.start : edit.end]!r} or its new name cannot be spelled there"
-            )
+            problem = _unspelled(text.value[edit.start : edit.end], edit.new)
         else:
             edits += moved
     if problem is None and _overlap(edits):
@@ -108,6 +110,29 @@ def placed(text: Text, result: SqlResult) -> Part:
             notes.append(replace(note, start=start, end=end))
     part = Part(tuple(edits), tuple(findings.values()), tuple(notes))
     return part if problem is None else part.left(f"left as it is: {problem}")
+
+
+def _unspelled(old: str, new: str) -> str:
+    """Say why an edit cannot be made in the source."""
+    if " AS " in new:
+        return "there is no place for AS, which would keep the name of an output"
+    return f"{old!r} or its new name cannot be spelled there"
+
+
+def agreed(parts: Sequence[Part]) -> Part:
+    """Return one part for the texts that may come out of the same literals, if all say the same."""
+    findings = {(f.start, f.end): f for part in parts for f in part.findings}
+    same = all(
+        (f.outcome, f.new) == (findings[f.start, f.end].outcome, findings[f.start, f.end].new)
+        for part in parts
+        for f in part.findings
+    )
+    edits = sorted({(e.start, e.end, e.new): e for part in parts for e in part.edits}.values())
+    notes = sorted({note for part in parts for note in part.notes})
+    whole = Part(tuple(edits), tuple(findings.values()), tuple(notes))
+    if same and not _overlap(edits):
+        return whole
+    return whole.left("left as it is: which table has the column depends on what is added")
 
 
 def _overlap(edits: list[Edit]) -> bool:

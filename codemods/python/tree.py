@@ -83,6 +83,10 @@ class _Recorder(CodegenState):
             self.spans.append((node, self.open.pop(), self.at))
 
 
+_LARGEST = 2_000_000
+"""In characters; the tree of more would take more memory than a worker should."""
+
+
 class NotPython(Exception):
     """The text is not Python that can be read; the message says where."""
 
@@ -229,8 +233,10 @@ def parse(source: str, wanted: Wanted | None = None) -> Tree:
     """Return the tree of a module.
 
     :param wanted: leave out the bodies of functions of which nothing is wanted
-    :raises NotPython: it cannot be parsed
+    :raises NotPython: it cannot be parsed, or is too large for that
     """
+    if len(source) > _LARGEST:
+        raise NotPython("too large: data belongs into a file of its own")
     try:
         read = source if wanted is None else reduced(source, wanted)
         return _tree(source, read, cst.parse_module(read))

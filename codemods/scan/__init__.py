@@ -129,7 +129,7 @@ class _Repository:
             lines = self._text(path).splitlines()
             for found in self._found(path, statements, known):
                 statement = " ".join(lines[found.line - 1].split())[:_EXCERPT]
-                verdict = found.need.verdict(mapping.chosen_form, server_version)
+                verdict = found.need.verdict_of(mapping, server_version)
                 yield Use(
                     str(path),
                     found.line,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from compat.fidelity import Verdict, find
-from compat.mapping import Form
+from compat.fidelity import Verdict, behaviours, behaviours_of, find
+from compat.mapping import Form, Mapping
 
 NOT_SERVED: Verdict = "not possible"
 
@@ -32,6 +32,10 @@ class Need(Enum):
     TRUNCATE = ("TRUNCATE", "DELETE FROM the table, or TRUNCATE the target")
     COPY_FROM = ("COPY … FROM", "INSERT, or COPY into the target table")
     LOCK = ("LOCK TABLE", "nothing: the tables behind the view are locked with it")
+    ROW_LOCKS = (
+        "SELECT … FOR UPDATE, SKIP LOCKED",
+        "lock the row of the target table, by its key",
+    )
     SYSTEM_COLUMNS = (
         "WHERE CURRENT OF, ctid, xmin, tableoid",
         "find the row by its key",
@@ -70,6 +74,14 @@ class Need(Enum):
         :param server_version: as in 15, None if not known
         """
         return find(self.behaviour, form, server_version).verdict
+
+    def verdict_of(self, mapping: Mapping, server_version: int | None) -> Verdict:
+        """Return what becomes of it under a mapping: its form, and over how many tables it goes."""
+        by_form = {item.behaviour: item.verdict for item in behaviours(mapping.chosen_form)}
+        by_shape = {item.behaviour: item.verdict for item in behaviours_of(mapping)}
+        if by_shape.get(self.behaviour) != by_form.get(self.behaviour):
+            return by_shape[self.behaviour]
+        return self.verdict(mapping.chosen_form, server_version)
 
 
 @dataclass(frozen=True)

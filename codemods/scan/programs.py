@@ -16,6 +16,7 @@ _CONFLICTS = frozenset(("on_conflict_do_update", "on_conflict_do_nothing"))
 _COPIES = frozenset(("copy_from", "copy_records_to_table", "copy_to_table"))
 _REFLECTS = frozenset(("autoload_with", "autoload"))
 _INSPECTS = frozenset(("get_pk_constraint", "get_table_names", "has_table", "get_indexes"))
+_ROW_LOCKS = frozenset(("with_for_update", "select_for_update"))
 _HOLE = "{}"
 
 
@@ -112,6 +113,8 @@ class _Program:
                 yield Found(_line(call), Need.ON_CONFLICT)
             if _is_true(keywords.get("ignore_conflicts")):
                 yield Found(_line(call), Need.ON_CONFLICT_ANY)
+        elif name in _ROW_LOCKS and self._speaks_of_model(call):
+            yield Found(_line(call), Need.ROW_LOCKS)
         elif name == "annotate" and self._speaks_of_model(call):
             # Django groups by the key alone where the model is managed.
             yield Found(_line(call), Need.GROUP_BY_KEY, certain=False)

@@ -21,6 +21,9 @@ from compat.tables import Table
 _PLAIN = frozenset((Kind.QUOTED, Kind.SEMICOLON, Kind.PARAMETER, Kind.HOLE))
 
 
+_LOCKING = r"\bFOR\s+(?:(?:NO\s+KEY\s+)?UPDATE|(?:KEY\s+)?SHARE)\b"
+
+
 @dataclass(frozen=True)
 class Found:
     """A need at an offset of a text."""
@@ -51,6 +54,7 @@ class Statements:
                 (Need.TRUNCATE, rf"\bTRUNCATE\b[^;()]*?\s{path}"),
                 (Need.COPY_FROM, rf"\bCOPY\s+{path}\s*(?:\([^)]*\))?\s*FROM\b"),
                 (Need.LOCK, rf"\bLOCK\s+(?:TABLE\s+)?{path}"),
+                (Need.ROW_LOCKS, rf"\b(?:FROM|JOIN)\s+{path}.*?{_LOCKING}"),
                 (Need.MERGE, rf"\bMERGE\s+INTO\s+{path}"),
                 (Need.SYSTEM_COLUMNS, rf"\b(?:UPDATE|FROM)\s+{path}.*?\bWHERE\s+CURRENT\s+OF\b"),
                 (Need.DDL, rf"\bREFERENCES\s+{path}"),

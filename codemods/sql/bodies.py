@@ -102,6 +102,9 @@ def _without_collisions(result: SqlResult, routine: str, names: Names) -> SqlRes
     return result
 
 
+_LITERALS = (lexer.Kind.STRING, lexer.Kind.DOLLAR)
+
+
 # -- PL/pgSQL --------------------------------------------------------------------------------
 
 
@@ -145,7 +148,21 @@ def _between(hit: NameHit, body: str) -> Finding:
         return _finding(hit, Outcome.LOOK, "a row of a trigger, of a table that is not known here")
     if _TYPE_OF.match(body, hit.end):
         return _finding(hit, Outcome.LOOK, "the type of a column")
+    if _is_executed(hit, body):
+        return _finding(hit, Outcome.LOOK, "in a statement that is put together at run time")
     return _finding(hit, Outcome.UNRELATED, "outside of the SQL statements of the body")
+
+
+def _is_executed(hit: NameHit, body: str) -> bool:
+    """Tell whether a hit is in a literal of a statement that begins with EXECUTE."""
+    found = lexer.segments(body)
+    if not any(s.kind in _LITERALS and s.start <= hit.start < s.end for s in found):
+        return False
+    return any(
+        start <= hit.start < end
+        and re.search(r"\bEXECUTE\b", body[start : hit.start], re.IGNORECASE)
+        for start, end in lexer.statements(body, found)
+    )
 
 
 def _finding(hit: NameHit, outcome: Outcome, reason: str) -> Finding:

@@ -97,7 +97,11 @@ class Columns:
                 )
                 return
             passed += level.sources
-        self.ledger.mark(identifier, "no column of the legacy table")
+        if everything or self.ledger.variables:
+            self.ledger.mark(identifier, "no column of the legacy table")
+        else:
+            told = "no relation has this column here: a piece of a statement"
+            self.ledger.mark(identifier, told, look=True)
 
     def _among(
         self,

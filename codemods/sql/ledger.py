@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 from sqlglot import exp
@@ -276,9 +276,19 @@ class Ledger:
             return Outcome.UNRELATED, "a keyword of SQL"
         if reason is not None:
             return Outcome.LOOK, reason
-        if hit.kind == "column" and not self.legacy:
+        if hit.kind == "column" and not self.legacy and not self._names_table:
             return Outcome.UNRELATED, "the statement does not read the legacy table"
         return Outcome.LOOK, "its role in the statement is not understood"
+
+    @cached_property
+    def _names_table(self) -> bool:
+        """Whether the legacy table is named in the code, in a role that nobody has understood."""
+        return any(
+            hit.kind == "table"
+            and self._segment(hit) is None
+            and not any(m.start <= hit.start and hit.end <= m.end for m in self.marks)
+            for hit in self.names.find(self.text)
+        )
 
     def _in_string(self, hit: NameHit) -> tuple[Outcome, str]:
         segment = next(s for s in self.segments if s.start <= hit.start < s.end)

@@ -38,7 +38,8 @@ HOLE = "_hole_"
 
 _PATTERN = re.compile(
     r"""
-      (?P<COMMENT>--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z))
+      \s{2,}  # at once: where rows of data were, a file has millions of spaces
+    | (?P<COMMENT>--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z))
     | (?P<STRING>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
     | (?P<QUOTED>"(?:[^"]|"")*(?:"|\Z))
     | (?P<DOLLAR>(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
@@ -52,6 +53,9 @@ _PATTERN = re.compile(
 )
 
 
+_BLANKS = re.compile(r"\s+")
+
+
 def segments(text: str) -> tuple[Segment, ...]:
     """Return what is not plain code, in order."""
     return tuple(
@@ -62,14 +66,19 @@ def segments(text: str) -> tuple[Segment, ...]:
 
 
 def statements(text: str, found: tuple[Segment, ...]) -> Iterator[tuple[int, int]]:
-    """Yield the span of each statement, without its semicolon."""
-    start = 0
+    """Yield the span of each statement, without its semicolon and the blanks before it."""
+    start = _after_blanks(text, 0)
     for segment in found:
         if segment.kind is Kind.SEMICOLON:
-            yield start, segment.start
-            start = segment.end
-    if text[start:].strip():
+            yield min(start, segment.start), segment.start
+            start = _after_blanks(text, segment.end)
+    if start < len(text):
         yield start, len(text)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    return at if blanks is None else blanks.end()
 
 
 SPACE = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)*"

@@ -437,11 +437,14 @@ class Queries:
             if source.legacy:
                 self.ledger.block("an alias renames the columns of the legacy table")
             source = replace(source, columns=folded(given))
-        if self.tables.is_inserted(node.this):
+        open_name = self.tables.may_be_legacy(node.this, source)
+        if open_name or self.tables.is_inserted(node.this):
             source = replace(source, inserted=True)
         frame.sources.append(source)
         if source.legacy and not source.derived:
             self.tables.rename(node, source, frame)
+        elif open_name:
+            self.ledger.mark(node.this, "a part of its name is inserted at run time", look=True)
         elif node.this.name:
             self.ledger.mark(node.this, "another relation")
         self._joins(node, frame)

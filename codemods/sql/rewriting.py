@@ -6,6 +6,7 @@ A text may hold several statements; each is rewritten as a whole or not at all.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from codemods.findings import IGNORED, Finding, Outcome
@@ -19,6 +20,10 @@ from codemods.sql.queries import Queries
 
 IGNORE = re.compile(r"\bcompat:\s*ignore\b", re.IGNORECASE)
 """What a comment says to keep a statement as it is."""
+
+# "Select" is how a sentence begins.
+_SELECT = re.compile(r"[\s(]*(?:SELECT|select)\b")
+_FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
 
 
 def rewrite(
@@ -43,8 +48,10 @@ def rewrite(
     ignored = _ignored(text, whole, spans)
     results: list[SqlResult] = []
 
+    holes = [segment.start for segment in whole if segment.kind is Kind.HOLE]
+
     def is_plain(start: int, end: int) -> bool:
-        return not any(s.kind is Kind.HOLE and start <= s.start < end for s in whole)
+        return bisect_left(holes, start) == bisect_left(holes, end)
 
     for start, end in spans:
         statement = text[start:end]
@@ -53,7 +60,12 @@ def rewrite(
             continue
         if (start, end) in ignored:
             result = _unrelated(hits, IGNORED)
-        elif complete and is_plain(start, end) and all(hit.kind == "column" for hit in hits):
+        elif (
+            complete
+            and is_plain(start, end)
+            and all(hit.kind == "column" for hit in hits)
+            and (variables or not _may_lack_from(statement))
+        ):
             result = _unrelated(hits, "the statement does not name the legacy table")
         else:
             kept = [(a - start, b - start) for a, b in fixed if a < end and b > start]
@@ -93,6 +105,11 @@ def _rewritten(ledger: Ledger) -> SqlResult:
         return ledger.listed("this could not be read as SQL", parsed=False)
     Queries(ledger).statement(tree)
     return ledger.settled(tree)
+
+
+def _may_lack_from(statement: str) -> bool:
+    """Tell whether a text begins as a query and names no relation: perhaps a piece of one."""
+    return _SELECT.match(statement) is not None and _FROM.search(statement) is None
 
 
 def _unrelated(hits: Sequence[NameHit], reason: str) -> SqlResult:

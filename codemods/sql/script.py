@@ -6,6 +6,8 @@ What is no SQL is masked by text of the same length, so that every statement kee
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codemods import sql
@@ -21,7 +23,8 @@ _ENDS_QUERY = re.compile(
     r"\\(?:gset|gexec|gdesc|gx|g|watch|crosstabview|bind)\b[^;\n]*;?", re.IGNORECASE
 )
 _COPY_DATA = re.compile(
-    r"^[ \t]*COPY\b[^;']*?\bFROM\s+STDIN\b[^;]*;[ \t]*\r?\n(?P<data>.*?)(?:^\\\.[ \t]*\r?$|\Z)",
+    r"^[ \t]*COPY\b[^;']*?\bFROM\s+STDIN\b[^;]*;[ \t]*\r?\n"
+    r"(?P<data>.*?)(?P<end>^\\\.[ \t]*\r?$|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 _IGNORED = re.compile(r"\s*(?:--|/\*|\{#)[^\n]*\bcompat:\s*ignore-file\b")
@@ -32,6 +35,7 @@ _RELATION = re.compile(
         (?P<q2>['"])(?P<name>[A-Za-z_]\w*)(?P=q2)\s*\)\s*-?\}\}""",
     re.VERBOSE,
 )
+_WITHIN_LINES = re.compile(r"[^\r\n]+")
 _DECLARES = re.compile(r"\{\{-?\s*(?:config|log|set_sql_header)\s*\(")
 
 
@@ -78,18 +82,26 @@ def rewrite(text: str, names: Names) -> SqlResult:
     )
 
 
+def _blank(text: str) -> str:
+    """Return as many spaces as a text has signs, in as many lines."""
+    return _WITHIN_LINES.sub(lambda match: " " * len(match[0]), text)
+
+
 class _Mask:
     """A file's text with nothing but SQL in it."""
 
     def __init__(self, text: str, names: Names) -> None:
         self.names = names
-        self.signs = list(text)
         self.regions: list[_Region] = []
+        self.changes: list[tuple[int, int, str]] = []
+        copied = list(_COPY_DATA.finditer(text))
         self._templates(text)
-        self._copied_rows(text)
+        self.text = self._changed(text)
+        self._copied_rows(copied)
+        self.text = self._changed(self.text)
         if "\\" in text:
-            self._commands("".join(self.signs))
-        self.text = "".join(self.signs)
+            self._commands(self.text)
+            self.text = self._changed(self.text)
 
     def region(self, hit: NameHit) -> _Region:
         """Return the region that a hit stands in."""
@@ -98,29 +110,49 @@ class _Mask:
                 return region
         return _Region(hit.start, hit.end, "beside something that is no SQL", columns=Outcome.LOOK)
 
-    def _blank(self, start: int, end: int) -> None:
-        for at in range(start, end):
-            if self.signs[at] not in "\r\n":
-                self.signs[at] = " "
+    def _changed(self, text: str) -> str:
+        """Return a text after the changes that were noted; what is inside of another is left out.
+
+        A dump has millions of signs, so that they are not taken one by one.
+        """
+        pieces: list[str] = []
+        at = 0
+        for start, end, new in sorted(self.changes):
+            if start >= at:
+                pieces += (text[at:start], new)
+                at = end
+        self.changes = []
+        return "".join((*pieces, text[at:]))
+
+    def _put(self, start: int, end: int, new: str) -> None:
+        """Let a text of the same length stand for a part of the file."""
+        self.changes.append((start, end, new))
 
     # -- psql --------------------------------------------------------------------------------
 
-    def _copied_rows(self, text: str) -> None:
-        for match in _COPY_DATA.finditer(text):
+    def _copied_rows(self, found: Iterable[re.Match[str]]) -> None:
+        for match in found:
             start, end = match.start("data"), match.end()
-            self._blank(start, end)
-            self.regions.append(_Region(start, end, "a row of data", Outcome.UNRELATED))
+            self._put(start, end, _blank(match.string[start:end]))
+            if match["end"]:
+                region = _Region(start, end, "a row of data", Outcome.UNRELATED)
+            else:
+                # To psql, all that follows is data; a program sends rows by other means.
+                what = r"a row of data, or a statement: no \. ends the rows of COPY … FROM stdin"
+                region = _Region(start, end, what, columns=Outcome.LOOK)
+            self.regions.append(region)
 
     def _commands(self, text: str) -> None:
-        segments = lexer.segments(text)
+        covered = [(s.start, s.end) for s in lexer.segments(text)]
 
         def is_code(at: int) -> bool:
-            return not any(s.start <= at < s.end for s in segments)
+            before = bisect_right(covered, (at, len(text))) - 1
+            return before < 0 or covered[before][1] <= at
 
         for match in _ENDS_QUERY.finditer(text):
-            if is_code(match.start()) and text[: match.start()].rpartition("\n")[2].strip():
-                self._blank(*match.span())
-                self.signs[match.start()] = ";"
+            line = text.rfind("\n", 0, match.start()) + 1
+            if is_code(match.start()) and text[line : match.start()].strip():
+                self._put(*match.span(), ";" + _blank(match[0][1:]))
                 self.regions.append(_Region(*match.span(), "a command of psql"))
         for match in _COMMAND.finditer(text):
             if not is_code(match.start("name") - 1):
@@ -128,11 +160,11 @@ class _Mask:
             name = match["name"].lower()
             if name == "copy":
                 # The command of the same words, which ends with its line.
-                self.signs[match.start("name") - 1] = " "
+                self._put(match.start("name") - 1, match.start("name"), " ")
                 if match.end() < len(text):
-                    self.signs[match.end()] = ";"
+                    self._put(match.end(), match.end() + 1, ";")
                 continue
-            self._blank(*match.span())
+            self._put(*match.span(), _blank(match[0]))
             columns = Outcome.LOOK if name == "set" else Outcome.UNRELATED
             self.regions.append(
                 _Region(*match.span(), f"a command of psql, \\{name}", columns=columns)
@@ -145,19 +177,20 @@ class _Mask:
             return
         for match in _TEMPLATE.finditer(text):
             start, end = match.span()
-            self._blank(start, end)
+            if text.startswith("{{", start) and not _DECLARES.match(match[0]):
+                self._expression(match)
+                continue
+            self._put(start, end, _blank(match[0]))
             if text.startswith("{#", start):
                 self.regions.append(_Region(start, end, "a comment in the template"))
             elif text.startswith("{%", start):
                 what = "a statement of the template language"
                 self.regions.append(_Region(start, end, what, columns=Outcome.LOOK))
-            elif _DECLARES.match(match[0]):
+            else:
                 kept = self.names.outputs == "legacy"
                 what = "configuration of the model, whose outputs keep their names"
                 columns = Outcome.UNRELATED if kept else Outcome.LOOK
                 self.regions.append(_Region(start, end, what, columns=columns))
-            else:
-                self._expression(match)
 
     def _expression(self, match: re.Match[str]) -> None:
         """Let a template's expression stand for a relation, or for something unknown."""
@@ -165,12 +198,12 @@ class _Mask:
         what = "in an expression of the template"
         relation = _RELATION.fullmatch(match[0])
         if relation is not None and self._is_known(relation):
-            at = start + relation.start("name")
-            self.signs[at : at + len(relation["name"])] = relation["name"]
+            before, after = match[0][: relation.start("name")], match[0][relation.end("name") :]
+            self._put(start, end, _blank(before) + relation["name"] + _blank(after))
         else:
             if relation is not None:
                 what = "another model of that name, or a name that cannot be put there"
-            self.signs[start:end] = "{" + "_" * (end - start - 2) + "}"
+            self._put(start, end, "{" + "_" * (end - start - 2) + "}")
         self.regions.append(_Region(start, end, what, columns=Outcome.LOOK))
 
     def _is_known(self, relation: re.Match[str]) -> bool:

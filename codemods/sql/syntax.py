@@ -23,16 +23,20 @@ _COMPARISONS = (exp.Predicate, exp.In, exp.Between)
 # same list of names that it reads; only where the names stand matters.
 _TABLES_ONLY = re.compile(
     SPACE
-    + r"(?:LOCK(?:\s+TABLE)?|ANALYZE(?:\s+VERBOSE)?|VACUUM(?:\s+(?:FULL|FREEZE|VERBOSE|ANALYZE))*)"
-    r"\s+(?P<names>.*?)(?:\s+IN\s+[\w\s]+\s+MODE)?(?:\s+NOWAIT)?\s*",
-    re.IGNORECASE | re.DOTALL,
+    + r"""(?:LOCK(?:\s+TABLE)?
+    |(?:ANALYZE|VACUUM)(?:\s*\([^()]*\)|(?:\s+(?:FULL|FREEZE|VERBOSE|ANALYZE))*)
+    |REINDEX(?:\s*\([^()]*\))?\s+TABLE(?:\s+CONCURRENTLY)?)
+    (?:\s+|(?<=\)))(?P<names>\S.*?)
+    (?:\s+IN\s+[\w\s]+\s+MODE)?(?:\s+NOWAIT)?\s*""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _GRANT = re.compile(
     SPACE
     + r"(?:GRANT|REVOKE)\s+[\w\s,]+?\s+ON\s+(?:TABLE\s+)?(?P<names>[^()]*?)\s+(?:TO|FROM)\s.*",
     re.IGNORECASE | re.DOTALL,
 )
-_LIKE_THEM = "TRUNCATE "
+_LIKE_THEM = ("TRUNCATE ", "")
+_LIKE_THEM_WITH_COLUMNS = ("COPY ", " TO STDOUT")
 
 
 def parse_one(text: str) -> exp.Expr | None:
@@ -46,10 +50,12 @@ def parse_one(text: str) -> exp.Expr | None:
 
 
 def _list_of_tables(match: re.Match[str]) -> exp.Expr | None:
-    tree = _parsed(_LIKE_THEM + match["names"])
-    if not isinstance(tree, exp.TruncateTable):
+    like = _LIKE_THEM_WITH_COLUMNS if "(" in match["names"] else _LIKE_THEM
+    before, after = like
+    tree = _parsed(before + match["names"] + after)
+    if not isinstance(tree, exp.TruncateTable | exp.Copy):
         return None
-    by = match.start("names") - len(_LIKE_THEM)
+    by = match.start("names") - len(before)
     for identifier in tree.find_all(exp.Identifier):
         for side in ("start", "end"):
             identifier.meta[side] += by

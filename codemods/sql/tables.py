@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from codemods.renames import Renames
+from codemods.renames import INSERTED, Renames
 from codemods.sql.identifiers import quote
 from codemods.sql.ledger import Ledger
 from codemods.sql.scope import Frame, Source
@@ -46,6 +46,19 @@ class Tables:
         """Tell whether a name is only known at run time."""
         start = identifier.meta.get("start")
         return any(hole.start == start for hole in self.ledger.holes)
+
+    def may_be_legacy(self, identifier: exp.Identifier, source: Source) -> bool:
+        """Tell whether what is inserted into the name, or before it, may make it the legacy one."""
+        span = self.ledger.span(identifier)
+        if span is None or source.legacy:
+            return False
+        written = self.ledger.text[slice(*span)]
+        is_open = (
+            source.inserted
+            or INSERTED.search(written) is not None
+            or any(hole.start < span[1] and span[0] < hole.end for hole in self.ledger.holes)
+        )
+        return is_open and self.ledger.names.mentions_table(written)
 
     def rename(self, node: exp.Table, source: Source, frame: Frame) -> None:
         """Give a legacy table the name of its target."""

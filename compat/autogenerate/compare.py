@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import psycopg
@@ -18,7 +19,7 @@ from alembic.util import CommandError, PriorityDispatchResult
 from compat import catalog, state
 from compat.autogenerate.registry import Goal, Registered, registered_in
 from compat.autogenerate.stock import leave_out
-from compat.compile import alter
+from compat.compile import alter, switch
 from compat.compile.replace import Phase
 from compat.connection import Connection
 from compat.errors import CompatError
@@ -33,8 +34,10 @@ from compat.operations import (
     DropCompatViewOp,
     DropSyncOp,
     RepairCompatViewOp,
+    SwitchFormOp,
     UncutoverOp,
 )
+from compat.run import versions
 from compat.run.definitions import drift
 
 if TYPE_CHECKING:
@@ -112,7 +115,7 @@ def steps(
     if _under_way(stored) is None:
         return
     if stored.stated != wanted.mapping:
-        yield from _change(stored, wanted.mapping)
+        yield from _change(conn, stored, wanted.mapping)
         return
     yield from _repair(conn, stored)
     yield from _next_step(stored, wanted.goal)
@@ -126,11 +129,15 @@ def _next_step(stored: state.Stored, goal: Goal) -> Iterator[CompatOperation]:
         yield CutoverOp(stored.stated)
 
 
-def _change(stored: state.Stored, mapping: Mapping) -> Iterator[CompatOperation]:
+def _change(conn: Connection, stored: state.Stored, mapping: Mapping) -> Iterator[CompatOperation]:
     """Yield what makes another mapping of a stored one, in the phase in which it is."""
     before, phase = stored.stated, _under_way(stored)
     assert phase is not None
-    reasons = list(alter.reasons_against(before, mapping, phase))
+    if phase == "cutover" and _is_switch(before, mapping):
+        yield SwitchFormOp(before, mapping)
+        return
+    changes, found = versions.changes(conn, before, mapping)
+    reasons = [*found, *(why for change in changes for why in alter.reasons_against(change, phase))]
     if reasons and phase == "cutover":
         raise CommandError(
             f"the mapping {mapping.name!r} cannot be changed so after its cutover:\n  "
@@ -144,6 +151,11 @@ def _change(stored: state.Stored, mapping: Mapping) -> Iterator[CompatOperation]
         return
     recopy = phase != "cutover" and alter.converts_otherwise(before, mapping)
     yield AlterMappingOp(before, mapping, recopy=recopy)
+
+
+def _is_switch(before: Mapping, after: Mapping) -> bool:
+    """Return whether nothing but the form is another, and there is a way from one to the other."""
+    return replace(before, form=after.form) == after and switch.way(before, after) is not None
 
 
 def _repair(conn: Connection, stored: state.Stored) -> Iterator[CompatOperation]:

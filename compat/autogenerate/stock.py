@@ -6,7 +6,7 @@ knows, and foreign keys in pairs. None of it is for a revision to mend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from alembic.operations import ops
 
 from compat.bridge import bridge_of, carrier_of, is_bridge
+from compat.compile import lookups, own_keys
 from compat.mapping import Mapping
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
 
-_SCHEMA = "compat"
 Name = tuple[str | None, str]
 """Schema, None for the default one, and name, as Alembic writes them."""
 
@@ -63,7 +63,7 @@ class Ours:
     parts: frozenset[tuple[Name, str]]
     """What belongs to us of other tables, each with its table: foreign keys of which a cutover has
     made two, both of each pair; bridge columns and indexes over them; indexes that a copy has
-    dropped and builds again."""
+    dropped and builds again; foreign keys to itself, which are deferrable for the time being."""
 
 
 def leave_out(context: AutogenContext, upgrade: ops.UpgradeOps) -> None:
@@ -101,15 +101,15 @@ def _is_ours(context: AutogenContext, ours: Ours, operation: ops.MigrateOperatio
         return table in ours.legacy or _is_view(context, table)
     if isinstance(operation, ops.DropTableOp):
         table = (operation.schema, operation.table_name)
-        return table in ours.retired or operation.schema == _SCHEMA
+        return table in ours.retired
     return False
 
 
 def _is_ours_on(ours: Ours, table: Name, operation: ops.MigrateOperation) -> bool:
-    if table[0] == _SCHEMA:
-        return True
     if isinstance(operation, ops.CreateForeignKeyOp):
-        return (operation.kw.get("referent_schema"), operation.referent_table) in ours.legacy
+        columns = (table, _key_over(operation.local_cols))
+        referent = (operation.kw.get("referent_schema"), operation.referent_table)
+        return referent in ours.legacy or columns in ours.parts
     if isinstance(operation, ops.DropConstraintOp):
         return (table, operation.constraint_name) in ours.parts
     if isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp):
@@ -117,6 +117,11 @@ def _is_ours_on(ours: Ours, table: Name, operation: ops.MigrateOperation) -> boo
     if isinstance(operation, ops.DropColumnOp):
         return (table, operation.column_name) in ours.parts
     return False
+
+
+def _key_over(columns: Iterable[str]) -> str:
+    """Return by what a foreign key without a name is known among the parts of a table."""
+    return f"FOREIGN KEY ({', '.join(columns)})"
 
 
 def _is_view(context: AutogenContext, table: Name) -> bool:
@@ -148,6 +153,10 @@ def _ours(context: AutogenContext) -> Ours:
             legacy.add(named(mapping.view_of.schema, mapping.view_of.name))
             if mapping.chosen_form == "reversed":
                 retired.add(named(mapping.target.schema, mapping.aside_name))
+        target = named(mapping.target.schema, mapping.target.name)
+        found |= {(target, name) for name in lookups.indexes(mapping)}
+        for key in own_keys.keys(mapping):
+            found |= {(target, key.name), (target, _key_over(key.columns))}
         if is_bridge(mapping):
             carrier = carrier_of(mapping)
             columns = [column.name for column in bridge_of(mapping).added]

@@ -5,6 +5,7 @@ Only reads arguments and prints; the work is in compat.run.
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -153,7 +154,7 @@ def _print_result(result: CopyResult) -> None:
     if result.rejected:
         out.print(
             f"  set aside in compat.reject: {result.rejected:,}; correct them, then "
-            f"`compat retry-rejects {result.mapping} --execute`",
+            f"`compat retry-rejects {shlex.quote(result.mapping)} --execute`",
             markup=False,
         )
     if not result.finished:

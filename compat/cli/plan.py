@@ -37,6 +37,10 @@ def draft(
     target: Annotated[
         str | None, typer.Option(help="The v2 table (default: the legacy name with _v2).")
     ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="A further table with columns of each row: a half, or a parent; repeat."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the mapping.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write: .py or .json.")
@@ -61,7 +65,7 @@ def draft(
         connect(url, purpose="draft") as conn,
         connect(source, purpose="draft") if source else nullcontext() as other,
     ):
-        result = run_draft(conn, table, target, name, other)
+        result = run_draft(conn, table, target, name, source=other, parts=part or ())
         text = result.source
         if as_json or (output is not None and output.suffix == ".json"):
             if result.mapping is None:

@@ -5,6 +5,7 @@ Only reads arguments and prints; the work is in compat.run.status.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
@@ -73,7 +74,8 @@ def _print_status(statuses: tuple[Status, ...]) -> None:
 
 def _remarks(item: Status) -> Iterator[str]:
     if item.rejects:
-        yield f"{item.rejects:,} rejected rows (compat retry-rejects {item.mapping} lists them)"
+        lists = f"compat retry-rejects {shlex.quote(item.mapping)}"
+        yield f"{item.rejects:,} rejected rows ({lists} lists them)"
     if item.not_validated:
         yield f"not validated (VALIDATE CONSTRAINT does it): {', '.join(item.not_validated)}"
     if item.twins:

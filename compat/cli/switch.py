@@ -12,6 +12,7 @@ import typer
 
 from compat import state
 from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, Name, Url, app
+from compat.compile import switch as compiled
 from compat.connection import connect, user_errors
 from compat.console import out, print_json, progress_bar, reporting_errors
 from compat.mapping import Form
@@ -49,15 +50,15 @@ def switch(
 ) -> None:
     """Give a migration that was cut over another form, while its clients go on writing.
 
-    From reversed, the rows go to the v2 table first; run it again to resume. Back to the form that
-    it still has takes an unfinished switch back.
+    Rows are copied, or get columns filled, beside what serves everybody, where the form needs it;
+    run it again to resume. Back to the form that it still has takes an unfinished switch back.
 
     Example: `compat switch order_line_items --to instead_of --execute`
     """
     with reporting_errors(), user_errors(), connect(url, purpose="switch") as conn:
         if not execute:
             before, after = switching.switchable(conn, state.load(conn, name), to)
-            statements = tuple(switching.statements(before, after))
+            statements = tuple(compiled.statements(before, after))
             _would(_Preview(name, before.chosen_form, to, statements), as_json)
             return
         options = CopyOptions(

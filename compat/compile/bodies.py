@@ -1,14 +1,17 @@
 """What the INSTEAD OF triggers of the compatibility view do: their bodies in PL/pgSQL.
 
 INSTEAD OF triggers alone lose updates under READ COMMITTED: the view's row is read without a lock.
-The UPDATE and DELETE here re-check that the row still is what the client's statement saw.
+The UPDATE and DELETE here re-check that the row still is what the client's statement saw: by its
+age (compat.compile.horizon), or by what it shows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Mapping_
 from collections.abc import Sequence
+from types import MappingProxyType
 
-from compat.compile import errors
+from compat.compile import errors, horizon, variables
 from compat.compile.functions import (
     TARGET,
     any_changed,
@@ -24,20 +27,28 @@ from compat.rules import NEW, OLD, Expression, Lens, Row
 def _insert_body(mapping: Mapping) -> str:
     """Return the body that writes a row; a second time only when the first look was not enough."""
     read_back = returning(mapping)
-    # RETURNING … INTO NEW sets it to NULL when there is no row.
-    given = "given" * bool(read_back)
-    insert = errors.insert(mapping, mapping.places[0], mapping.writes(NEW), read_back, given)
+    (target, *_) = mapping.places
+    computed = variables.of_insert(mapping)
+    written = mapping.writes(NEW) | computed.columns
+    if errors.on_conflict(target.table):
+        doubts = []
+        insert = errors.insert_looking(mapping, written, read_back, _GIVEN * bool(read_back))
+    else:
+        doubts = errors.doubts(mapping)
+        insert = errors.insert(mapping, target, written, read_back, _GIVEN * bool(read_back))
+    declarations = [
+        *["    doubtful boolean := false;"] * (not errors.on_conflict(target.table)),
+        *_given(read_back),
+    ]
     return "\n".join(
         [
-            "DECLARE",
-            "    doubtful boolean := false;",
-            *["    given CONSTANT record := NEW;"] * bool(given),
+            *_declared(declarations),
             "BEGIN",
             *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "insert"),
             *errors.refuse_checks(mapping),
-            *errors.doubts(mapping),
-            *insert,
+            *doubts,
+            *computed.around(insert),
             "    IF FOUND THEN",
             "        RETURN NEW;",
             "    END IF;",
@@ -48,8 +59,11 @@ def _insert_body(mapping: Mapping) -> str:
 
 
 def _update_body(mapping: Mapping) -> str:
+    read_back = returning(mapping)
+    declarations = [*horizon.declaration(mapping), *_given(read_back * horizon.tells(mapping))]
     return "\n".join(
         [
+            *_declared(declarations),
             "BEGIN",
             *errors.refuse_nulls(mapping),
             *refuse_read_only(mapping, "update"),
@@ -72,41 +86,77 @@ def _updates(mapping: Mapping) -> list[str]:
     so that is written where errors are translated, and not at all elsewhere.
     """
     keys = errors.key_lenses(mapping)
-    others = [lens for lens in mapping.lenses if lens.targets and lens not in keys]
-    converting = [lens for lens in others if lens.converts]
-    renamed = [lens for lens in others if not lens.converts]
-    lines = [
+    others = [lens for lens in mapping.lenses if lens.targets and lens not in keys] or keys
+    return [
         f"    IF {any_changed(keys)} THEN",
-        *errors.translated(mapping, _update(mapping, mapping.lenses), NEW),
+        *errors.translated(mapping, _update(mapping, mapping.lenses, guard(mapping)), NEW),
+        "    ELSE",
+        *indented(_update_without_keys(mapping, others)),
+        "    END IF;",
     ]
-    if converting and renamed:
-        lines += [f"    ELSIF {any_changed(converting)} THEN", *_update(mapping, others)]
-        others = renamed
-    return [*lines, "    ELSE", *_update(mapping, others or keys), "    END IF;"]
 
 
-def _update(mapping: Mapping, lenses: Sequence[Lens]) -> list[str]:
+def _update_without_keys(mapping: Mapping, lenses: Sequence[Lens]) -> list[str]:
+    if not horizon.tells(mapping):
+        return _update_of_changed(mapping, lenses, guard(mapping))
+    again = [
+        *[f"    NEW := {_GIVEN};"] * bool(to_read_back(mapping)),
+        *_update(mapping, lenses, guard(mapping)),
+    ]
+    return horizon.by_age(lambda age: _update_of_changed(mapping, lenses, age), again)
+
+
+def _update_of_changed(mapping: Mapping, lenses: Sequence[Lens], condition: str) -> list[str]:
+    converting = [lens for lens in lenses if lens.converts]
+    renamed = [lens for lens in lenses if not lens.converts]
+    if not (converting and renamed):
+        return _computed_update(mapping, lenses, condition)
+    return [
+        f"    IF {any_changed(converting)} THEN",
+        *indented(_computed_update(mapping, lenses, condition)),
+        "    ELSE",
+        *indented(_update(mapping, renamed, condition)),
+        "    END IF;",
+    ]
+
+
+def _computed_update(mapping: Mapping, lenses: Sequence[Lens], condition: str) -> list[str]:
+    computed = variables.of_update(mapping, lenses)
+    return computed.around(_update(mapping, lenses, condition, computed.columns))
+
+
+def _update(
+    mapping: Mapping,
+    lenses: Sequence[Lens],
+    condition: str,
+    computed: Mapping_[str, str] = MappingProxyType({}),
+) -> list[str]:
     return [
         f"    UPDATE {mapping.target.sql} AS t SET",
-        f"        {assignments_of_update(mapping, lenses)}",
+        f"        {assignments_of_update(mapping, lenses, computed)}",
         f"    WHERE {same_target_row(mapping, OLD)}",
-        f"      AND {guard(mapping)}{returning(mapping)};",
+        f"      AND {condition}{returning(mapping)};",
     ]
 
 
 def _delete_body(mapping: Mapping) -> str:
-    delete = [
-        f"    DELETE FROM {mapping.target.sql} AS t",
-        f"    WHERE {same_target_row(mapping, OLD)}",
-        f"      AND {guard(mapping)};",
-    ]
+    def delete(condition: str) -> list[str]:
+        return [
+            f"    DELETE FROM {mapping.target.sql} AS t",
+            f"    WHERE {same_target_row(mapping, OLD)}",
+            f"      AND {condition};",
+        ]
+
+    guarded = delete(guard(mapping))
+    unreferenced = horizon.by_age(delete, guarded) if horizon.tells(mapping) else guarded
     return "\n".join(
         [
+            *_declared(horizon.declaration(mapping)),
             "BEGIN",
             f"    IF {errors.is_referenced(mapping, OLD)} THEN",
-            *errors.translated(mapping, delete, OLD),
+            *errors.translated(mapping, guarded, OLD),
             "    ELSE",
-            *delete,
+            *indented(unreferenced),
             "    END IF;",
             "    IF FOUND THEN",
             "        RETURN OLD;",
@@ -115,6 +165,18 @@ def _delete_body(mapping: Mapping) -> str:
             "END",
         ]
     )
+
+
+def _declared(declarations: Sequence[str]) -> list[str]:
+    return [f"<<{horizon.BLOCK}>>", "DECLARE", *declarations] if declarations else []
+
+
+_GIVEN = "given"
+"""NEW as it was: RETURNING … INTO NEW sets it to NULL when there is no row."""
+
+
+def _given(read_back: str) -> list[str]:
+    return [f"    {_GIVEN} CONSTANT record := NEW;"] * bool(read_back)
 
 
 BODIES = {"insert": _insert_body, "update": _update_body, "delete": _delete_body}

@@ -16,6 +16,7 @@ from compat.compile.functions import (
     TARGET,
     drop_function,
     indented,
+    null_default,
     trigger_function,
 )
 from compat.mapping import Mapping
@@ -51,15 +52,20 @@ def create(mapping: Mapping, *, filled: bool = False) -> list[str]:
     ]
 
 
-def carry(mapping: Mapping, table: Table) -> list[str]:
+def carry(
+    mapping: Mapping, table: Table, *, shown: Table | None = None, is_filled: bool = False
+) -> list[str]:
     """Return the statements that add the columns of a bridge alone, to be filled by a copy.
 
-    :param table: the target under another name
+    :param table: the carrier under its name of the moment
+    :param shown: the table that the view stands for under its name of the moment
+    :param is_filled: whether the target has rows already: the copy builds the indexes in the end
     """
-    bridge = replace(bridge_of(mapping), base=table)
+    bridge = bridge_of(mapping)
+    bridge = replace(bridge, base=table, shown=shown or bridge.shown)
     return [
         _alter(bridge, [f"ADD COLUMN {_definition(column)}" for column in bridge.added]),
-        *([_create_indexes(bridge)] if bridge.extra else []),
+        *([_create_indexes(bridge, later=is_filled)] if bridge.extra else []),
     ]
 
 
@@ -159,7 +165,7 @@ def _fill(bridge: Bridge) -> str:
     return f"UPDATE {bridge.mapping.target.sql} AS {TARGET.name} SET\n    {reads}"
 
 
-def _create_indexes(bridge: Bridge) -> str:
+def _create_indexes(bridge: Bridge, *, later: bool = False) -> str:
     """Return the statement that gives the carrier the indexes that the other shape has.
 
     The unique ones are what ON CONFLICT needs; the others, what the applications' queries need.
@@ -171,9 +177,10 @@ def _create_indexes(bridge: Bridge) -> str:
         f"{regclass(shown.schema, shown.name)}, {regclass(base.schema, base.name)},\n"
         f"    {_texts(bridge.names)}, {_texts(bridge.names.values())}, {added}"
     )
-    if not bridge.is_reversed:
+    if not (bridge.is_reversed or later):
         return f"SELECT compat.index_bridge({arguments})"
-    prefix = derive(mapping.name, "__v2_000").removesuffix("000")
+    shape = "v2" if bridge.is_reversed else "legacy"
+    prefix = derive(mapping.name, f"__{shape}_000").removesuffix("000")
     return (
         f"SELECT compat.defer_bridge_indexes({literal(mapping.name)}, {literal(prefix)}, "
         f"{arguments})"
@@ -606,7 +613,7 @@ def defaults(mapping: Mapping) -> dict[str, str]:
         elif held is not None and own in drawn and held.default is not None:
             found[column.name] = held.default
         elif held is not None and (held.default is not None or held.identity is not None):
-            found[column.name] = f"CASE WHEN false THEN NULL::{column.type} END"
+            found[column.name] = null_default(column.type)
     return found
 
 

@@ -31,11 +31,16 @@ def allow_writes() -> str:
     return "SET compat.early_writes = on"
 
 
+def allow_late_writes() -> str:
+    """Return the statement by which a session may write to retired tables after their cutover."""
+    return "SET compat.late_writes = on"
+
+
 def boundaries(mapping: Mapping) -> str:
     """Return the query for the keys that cut the legacy table into ranges of as many rows each.
 
     Parameters: `percent` of the table's blocks to sample, `ranges`. Rows (key text[]) in key order:
-    the last key of every range but the last, which has no end.
+    the last key of every range but the last, which ends where the table does (`last_key`).
     """
     keys = key_columns(mapping)
     text = ", ".join(f"{key}::text" for key in keys)
@@ -49,6 +54,14 @@ def boundaries(mapping: Mapping) -> str:
         "SELECT key FROM sample\n"
         f"WHERE place * {ranges} / size > (place - 1) * {ranges} / size AND place < size\n"
         "ORDER BY place"
+    )
+
+
+def last_key(mapping: Mapping) -> str:
+    """Return the query for the greatest key (text[]) that there is; no row in an empty table."""
+    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    return (
+        f"SELECT {_key_text(mapping)} FROM {mapping.legacy.sql} AS l ORDER BY {descending} LIMIT 1"
     )
 
 
@@ -140,19 +153,27 @@ def purge(mapping: Mapping) -> str:
     not see the copy, and leaves it behind. To be run when no such snapshot is left, before the last
     sweep, and only while nobody but the copy and the sync writes the target. No parameters.
     """
+    return f"DELETE FROM {_unaccounted(mapping)}"
+
+
+def unaccounted(mapping: Mapping) -> str:
+    """Return the query that counts what `purge` would delete; unlike that it may run in parallel.
+
+    No parameters.
+    """
+    return f"SELECT count(*) FROM {_unaccounted(mapping)}"
+
+
+def _unaccounted(mapping: Mapping) -> str:
     if mapping.syncs_through_view:
-        same = " AND ".join(
+        relation = f"{mapping.standby} AS v"
+        matches = " AND ".join(
             f"{LEGACY.column(name)} = v.{ident(name)}" for name in mapping.legacy.row_key
         )
-        return (
-            f"DELETE FROM {mapping.standby} AS v\n"
-            f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {same})"
-        )
-    matches = same_target_row(mapping, LEGACY)
-    return (
-        f"DELETE FROM {mapping.target.sql} AS t\n"
-        f"WHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {matches})"
-    )
+    else:
+        relation = f"{mapping.target.sql} AS t"
+        matches = same_target_row(mapping, LEGACY)
+    return f"{relation}\nWHERE NOT EXISTS (SELECT FROM {mapping.legacy.sql} AS l WHERE {matches})"
 
 
 def missing(mapping: Mapping, where: str | None = None) -> str:
@@ -271,11 +292,7 @@ def _insert(mapping: Mapping, condition: str, tail: str, source: str | None = No
         return _copy_parts(mapping, condition, tail, source)
     columns, values = columns_and_values(in_transition(mapping).writes(LEGACY))
     return _for_driver(
-        "WITH seen AS MATERIALIZED (\n"
-        f"    SELECT l.* FROM {source}\n"
-        f"    WHERE {condition}\n"
-        f"    {tail}\n"
-        "), copied AS (\n"
+        f"WITH {_seen(source, condition, tail)}, copied AS (\n"
         f"    INSERT INTO {mapping.target.sql} AS {TARGET.name} ({columns})\n"
         f"    SELECT {values} FROM seen AS l\n"
         f"    ON CONFLICT ({idents(list(mapping.target_key))}) DO NOTHING RETURNING 1\n"
@@ -341,16 +358,16 @@ def _copy_parts(mapping: Mapping, condition: str, tail: str, source: str) -> str
 def _copy_choices(mapping: Mapping, condition: str, tail: str, source: str) -> str:
     """Return the statement that inserts rows into the table that is due for each.
 
-    Where the sync has brought a row since the snapshot, it has taken that same table.
+    Where the sync has brought a row since the snapshot, it has taken that same table. OFFSET makes
+    PostgreSQL look up each row by its key, rather than read all tables for every batch.
     """
-    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     columns, values = columns_and_values(mapping.writes(LEGACY))
     place, absent = choices.place(mapping, LEGACY), same_target_row(mapping, LEGACY)
     steps = [
         _seen(source, condition, tail),
         f"due AS MATERIALIZED (\n    SELECT l.*, {place} AS {ident(_place_name(mapping))} "
         "FROM seen AS l\n"
-        f"    WHERE NOT EXISTS (SELECT FROM {target_rows(mapping)} WHERE {absent})\n)",
+        f"    WHERE NOT EXISTS (SELECT FROM {target_rows(mapping)} WHERE {absent} OFFSET 0)\n)",
     ]
     due = LEGACY.column(_place_name(mapping))
     counted = []
@@ -368,19 +385,17 @@ def _copy_choices(mapping: Mapping, condition: str, tail: str, source: str) -> s
             f"    SELECT {shaped.call(mapping, LEGACY)} FROM due AS l WHERE {due} IS NULL\n)"
         )
     total = " + ".join(f"(SELECT count(*) FROM {name})" for name in counted)
-    return _for_driver(
-        f"WITH {', '.join(steps)}\n"
-        f"SELECT (SELECT count(*) FROM seen), {total},\n"
-        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
-    )
+    return _for_driver(f"WITH {', '.join(steps)}\n{_counted(mapping, total)}")
 
 
-def _counted(mapping: Mapping) -> str:
+def _counted(mapping: Mapping, copied: str = "(SELECT count(*) FROM copied)") -> str:
     """Return the query for the rows seen and copied, and the last key seen."""
     descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
+    # The subquery: only the key that is wanted becomes text.
+    last = f"SELECT {', '.join(key_columns(mapping))} FROM seen AS l ORDER BY {descending} LIMIT 1"
     return (
-        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),\n"
-        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+        f"SELECT (SELECT count(*) FROM seen), {copied},\n"
+        f"    (SELECT {_key_text(mapping)} FROM ({last}) AS l)"
     )
 
 
@@ -397,17 +412,11 @@ def _place_name(mapping: Mapping) -> str:
 
 
 def _copy_one_by_one(mapping: Mapping, condition: str, tail: str, source: str) -> str:
-    descending = ", ".join(f"{key} DESC" for key in key_columns(mapping))
     return _for_driver(
-        "WITH seen AS MATERIALIZED (\n"
-        f"    SELECT l.* FROM {source}\n"
-        f"    WHERE {condition}\n"
-        f"    {tail}\n"
-        "), copied AS MATERIALIZED (\n"
+        f"WITH {_seen(source, condition, tail)}, copied AS MATERIALIZED (\n"
         f"    SELECT {shaped.call(mapping, LEGACY)} AS done FROM seen AS l\n"
         ")\n"
-        "SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied WHERE done),\n"
-        f"    (SELECT {_key_text(mapping)} FROM seen AS l ORDER BY {descending} LIMIT 1)"
+        f"{_counted(mapping, '(SELECT count(*) FROM copied WHERE done)')}"
     )
 
 

@@ -15,6 +15,7 @@ from compat.compile.functions import (
     indented,
 )
 from compat.constraints import Blame
+from compat.definitions import parent_of
 from compat.mapping import Mapping
 from compat.names import ident, literal, regclass
 from compat.rules import NEW, Constant, Expression, Lens, Lookup, Row
@@ -27,11 +28,7 @@ _REFERENCED = "referenced"
 
 def refuse_nulls(mapping: Mapping) -> list[str]:
     """Return the check of the legacy NOT NULL columns."""
-    required = [
-        lens.legacy.name
-        for lens in mapping.lenses
-        if not lens.legacy.nullable and not isinstance(lens.rule, Constant | Expression)
-    ]
+    required = _required(mapping)
     if not required:
         return []
     columns = ", ".join(NEW.column(name) for name in required)
@@ -40,6 +37,14 @@ def refuse_nulls(mapping: Mapping) -> list[str]:
         f"    IF pg_catalog.num_nulls({columns}) > 0 THEN",
         f"        PERFORM compat.refuse_null(NEW, {_legacy(mapping)}, {names});",
         "    END IF;",
+    ]
+
+
+def _required(mapping: Mapping) -> list[str]:
+    return [
+        lens.legacy.name
+        for lens in mapping.lenses
+        if not lens.legacy.nullable and not isinstance(lens.rule, Constant | Expression)
     ]
 
 
@@ -82,24 +87,12 @@ def on_conflict(table: Table) -> str:
 
 
 def doubts(mapping: Mapping) -> list[str]:
-    """Return the look that sets `doubtful` when other rows, or none, may refuse NEW.
-
-    A table that has been renamed or dropped since, or may not be read, is not looked at.
-    """
-    looks = dict.fromkeys(_looks(mapping))
-    if not looks:
+    """Return the look that sets `doubtful` when other rows, or none, may refuse NEW."""
+    readable, doubt = _doubt(mapping)
+    if not doubt:
         return []
-    own = {table.sql for table in mapping.tables}
-    relations = dict.fromkeys(relation for relation, _ in looks if relation not in own)
-    found = "\n        OR ".join(condition for _, condition in looks)
-    lines = [f"    doubtful := {found};"]
-    if relations:
-        readable = "\n    AND ".join(
-            f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(name)}), 'SELECT')"
-            for name in relations
-        )
-        lines = [f"    IF {readable} THEN", *indented(lines), "    END IF;"]
-    return lines
+    lines = [f"    doubtful := {doubt};"]
+    return [f"    IF {readable} THEN", *indented(lines), "    END IF;"] if readable else lines
 
 
 def define_references(mapping: Mapping) -> str:
@@ -185,6 +178,42 @@ def insert(
     return insert_or_explain(mapping, at_first, again, [place], given)
 
 
+def insert_looking(
+    mapping: Mapping, written: dict[str, str], returning: str, given: str = ""
+) -> list[str]:
+    """Return the INSERT of a row into the target, which looks for parents in the same statement.
+
+    For targets that take ON CONFLICT. What is not inserted is tried again in a `translated` block.
+
+    :param written: SQL for the columns
+    :param returning: RETURNING with INTO
+    :param given: the variable with NEW as it was, when the statement may overwrite that
+    """
+    (place, *_) = mapping.places
+    columns, values = columns_and_values(written)
+    head = f"    INSERT INTO {place.table.sql} AS {place.row.name} ({columns})"
+    readable, doubt = _doubt(mapping)
+    end = f"{on_conflict(place.table)}{returning};"
+    insert = [head, f"    VALUES ({values}){end}"]
+    looking = [head, f"    SELECT {values}", f"    WHERE NOT ({doubt}){end}"] if doubt else insert
+    if readable:
+        looking = [
+            f"    IF {readable} THEN",
+            *indented(looking),
+            "    ELSE",
+            *indented(insert),
+            "    END IF;",
+        ]
+    again = [head, f"    VALUES ({values}){returning};"]
+    return [
+        *looking,
+        "    IF NOT FOUND THEN",
+        *[f"    NEW := {given};"] * bool(given),
+        *translated(mapping, again, NEW),
+        "    END IF;",
+    ]
+
+
 def insert_or_explain(
     mapping: Mapping, at_first: list[str], again: list[str], places: Iterable[Place], given: str
 ) -> list[str]:
@@ -220,6 +249,21 @@ def where_doubtful(
     ]
 
 
+def _doubt(mapping: Mapping) -> tuple[str, str]:
+    """Return when it may be asked, and the condition, that other rows, or none, may refuse NEW.
+
+    A table that has been renamed or dropped since, or may not be read, is not looked at.
+    """
+    looks = dict.fromkeys(_looks(mapping))
+    own = {table.sql for table in mapping.tables}
+    relations = dict.fromkeys(relation for relation, _ in looks if relation not in own)
+    readable = "\n    AND ".join(
+        f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(name)}), 'SELECT')"
+        for name in relations
+    )
+    return readable, "\n        OR ".join(condition for _, condition in looks)
+
+
 def _looks(mapping: Mapping) -> Iterator[tuple[str, str]]:
     """Yield a relation, and the condition that a row is there that should not be, or none is."""
     for place, table in _stored(mapping):
@@ -227,7 +271,7 @@ def _looks(mapping: Mapping) -> Iterator[tuple[str, str]]:
     for item in constraints.unmatched(mapping):
         values = {name: NEW.column(name) for name in item.columns}
         if item.kind == "foreign_key":
-            yield from _parent_missing(item, values)
+            yield from _parent_missing(mapping, item, values)
         elif item.kind == "unique":
             yield mapping.retired, f"EXISTS ({_rows(mapping.retired, values)})"
 
@@ -243,7 +287,7 @@ def _looks_of_place(mapping: Mapping, place: Place, table: Table) -> Iterator[tu
             continue  # a lookup has found the parent
         values = {name: written[name] for name in item.columns}
         if item.kind == "foreign_key":
-            yield from _parent_missing(item, values)
+            yield from _parent_missing(mapping, item, values)
         elif item.kind in ("primary_key", "unique") and (is_half or not on_conflict(table)):
             yield table.sql, f"EXISTS ({_rows(table.sql, values)})"
 
@@ -278,15 +322,19 @@ def _described(mapping: Mapping, place: Place) -> dict[str, object]:
     }
 
 
-def _parent_missing(item: Constraint, values: dict[str, str]) -> Iterator[tuple[str, str]]:
-    parent = constraints.parent(item)
+def _parent_missing(
+    mapping: Mapping, item: Constraint, values: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    parent = parent_of(item)
     if parent is None or constraints.is_deferred(item):
         return
     wanted = dict(zip(parent.columns, values.values(), strict=True))
-    given = ", ".join(values.values())
-    missing = f"pg_catalog.num_nulls({given}) = 0 AND NOT EXISTS ({_rows(parent.sql, wanted)})"
-    if parent.match_full and len(values) > 1:
-        missing += f" OR pg_catalog.num_nulls({given}) BETWEEN 1 AND {len(values) - 1}"
+    missing = f"NOT EXISTS ({_rows(parent.sql, wanted)})"
+    if not set(values.values()) <= set(map(NEW.column, _required(mapping))):
+        nulls = f"pg_catalog.num_nulls({', '.join(values.values())})"
+        missing = f"{nulls} = 0 AND {missing}"
+        if parent.match_full and len(values) > 1:
+            missing += f" OR {nulls} BETWEEN 1 AND {len(values) - 1}"
     yield parent.sql, missing
 
 

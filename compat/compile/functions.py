@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Mapping_
+from types import MappingProxyType
 
 from compat.mapping import Mapping
 from compat.names import dollar_quote, ident, literal, regclass
@@ -25,7 +27,8 @@ _DEFINITION = re.compile(
     re.DOTALL,
 )
 _TRIGGER = re.compile(
-    r'CREATE TRIGGER "(?P<name>(?:[^"]|"")+)" .*?\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
+    r'CREATE (?:OR REPLACE )?TRIGGER "(?P<name>(?:[^"]|"")+)" .*?'
+    r'\sON (?P<table>"(?:[^"]|"")+"\."(?:[^"]|"")+")\s'
     r".*?EXECUTE FUNCTION (?P<function>.+?)\((?:'[^\n]*')?\)",
     re.DOTALL,
 )
@@ -69,7 +72,7 @@ def drop_function(mapping: Mapping, purpose: str) -> str:
 def same_target_row(mapping: Mapping, legacy: Row) -> str:
     """Return the condition that finds the target row (alias t) of a legacy row by its key."""
     conditions = [
-        f"{TARGET.column(lens.targets[0])} = {lens.write(legacy)[lens.targets[0]]}"
+        f"{TARGET.column(lens.key_column)} = {lens.write(legacy)[lens.key_column]}"
         for lens in mapping.key
     ]
     if mapping.tag is not None:
@@ -77,12 +80,18 @@ def same_target_row(mapping: Mapping, legacy: Row) -> str:
     return " AND ".join(conditions)
 
 
-def assignments_of_update(mapping: Mapping, lenses: Sequence[Lens] | None = None) -> str:
+def assignments_of_update(
+    mapping: Mapping,
+    lenses: Sequence[Lens] | None = None,
+    computed: Mapping_[str, str] = MappingProxyType({}),
+) -> str:
     """Return the SET list that carries an update OLD → NEW of a legacy row into the target row.
 
     :param lenses: those of the columns that may have changed; None for all
+    :param computed: as for `changed_row`
     """
-    written = changed_row(mapping.lenses if lenses is None else lenses, TARGET, OLD, NEW)
+    lenses = mapping.lenses if lenses is None else lenses
+    written = changed_row(lenses, TARGET, OLD, NEW, computed)
     return ",\n        ".join(f"{ident(name)} = {value}" for name, value in written.items())
 
 
@@ -100,6 +109,14 @@ def indented(lines: Iterable[str], by: int = 4) -> list[str]:
 def columns_and_values(written: dict[str, str]) -> tuple[str, str]:
     """Return the column list and the value list of an INSERT."""
     return ", ".join(ident(name) for name in written), ",\n        ".join(written.values())
+
+
+def null_default(type_: str) -> str:
+    """Return NULL as a view's default, for which the default of the table beneath does not step in.
+
+    PostgreSQL does not keep a plain NULL, nor one that it knows for NULL as it reads it.
+    """
+    return f"CASE WHEN false THEN NULL::{type_} END"
 
 
 def bodies(statements: list[str]) -> dict[str, str]:

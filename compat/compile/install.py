@@ -15,6 +15,7 @@ _FILES = (
     "state",  # first: what the others are made of
     "evidence",
     "values",
+    "horizon",
     "versions",
     "refusals",
     "errors",

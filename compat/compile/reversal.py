@@ -6,7 +6,7 @@ over them, and the empty target waits under another name.
 
 from __future__ import annotations
 
-from compat.compile import bridge, view
+from compat.compile import bridge, partitions, view
 from compat.compile.phases import (
     event,
     register,
@@ -26,6 +26,7 @@ def create_sync(mapping: Mapping) -> list[str]:
         # Adding columns takes it anyway: not first a weaker one, which two could hold.
         f"LOCK TABLE {mapping.legacy.sql} IN ACCESS EXCLUSIVE MODE",
         *_require_free(mapping),
+        *partitions.require_unmoved(mapping),
         *register(mapping),
         *bridge.create(mapping),
     ]
@@ -69,11 +70,19 @@ def cutover(mapping: Mapping) -> list[str]:
         require_copied(mapping),
         f"LOCK TABLE {target.sql} IN ACCESS EXCLUSIVE MODE",
         *_require_free(mapping),
+        *change_places(mapping),
+        set_phase(mapping, "cutover"),
+        event(mapping, "cutover"),
+    ]
+
+
+def change_places(mapping: Mapping) -> list[str]:
+    """Return the statements that set the target aside, and give its name and looks to the view."""
+    target = mapping.target
+    return [
         f"ALTER TABLE {target.sql} RENAME TO {ident(mapping.aside_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(target.name)}",
         _wear(mapping, target.name, mapping.aside_name),
-        set_phase(mapping, "cutover"),
-        event(mapping, "cutover"),
     ]
 
 

@@ -13,6 +13,8 @@ from compat.compile import (
     bridge,
     foreign_keys,
     lookups,
+    own_keys,
+    partitions,
     policies,
     retired,
     reversal,
@@ -50,7 +52,9 @@ def create_sync(mapping: Mapping) -> list[str]:
         *_require_alike(mapping),
         *lookups.require_parents(mapping),
         *foreign_keys.require_filled(mapping),
+        *partitions.require_unmoved(mapping),
         *register(mapping),
+        *own_keys.look(mapping, "DEFERRABLE INITIALLY DEFERRED"),
         *bridge.create(mapping),
         *([] if mapping.syncs_through_view else sync.create_forward(mapping)),
         *lookups.create(mapping),
@@ -63,9 +67,11 @@ def drop_sync(mapping: Mapping) -> list[str]:
         return reversal.drop_sync(mapping)
     return [
         require_phase(mapping, "expanded", "copying", "copied"),
+        lookups.require_no_children(mapping),
         *([] if mapping.syncs_through_view else sync.drop_forward(mapping)),
         *lookups.drop(mapping),
         *bridge.drop(mapping),
+        *own_keys.look(mapping, "NOT DEFERRABLE"),
         *unregister(mapping),
     ]
 
@@ -123,6 +129,8 @@ def cutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         versions.require(mapping, older),
         *versions.put_beneath(mapping, older),
         *sync.detach_forward(mapping),
+        *own_keys.look(mapping, "DEFERRABLE INITIALLY IMMEDIATE"),
+        *lookups.require_settled(mapping),
         _note_dependents(mapping, legacy),
         f"ALTER TABLE {legacy.sql} RENAME TO {ident(mapping.retired_name)}",
         f"ALTER VIEW {mapping.standby} RENAME TO {ident(legacy.name)}",
@@ -177,6 +185,7 @@ def uncutover(mapping: Mapping, older: tuple[Older, ...] = ()) -> list[str]:
         *_own_sequences(mapping, legacy.sql, use=False),
         *_own_sequences_of(older, use=False),
         *versions.take_from_beneath(mapping, older),
+        *own_keys.look(mapping, "DEFERRABLE INITIALLY DEFERRED"),
         *sync.attach_forward(mapping),
         set_phase(mapping, "copied"),
         event(mapping, "rollback"),
@@ -201,10 +210,11 @@ def contract(mapping: Mapping) -> list[str]:
             for sequence in legacy.sequences
         ],
         *sync.detach_reverse(mapping),
+        *own_keys.look(mapping, "NOT DEFERRABLE"),
         *lookups.drop(mapping),
         *view.drop_view(mapping, legacy.name),
         sync.drop_reverse_function(mapping),
-        f"DROP FUNCTION {mapping.function('sync')}()",
+        *sync.drop_forward_functions(mapping),
         *([shaped.drop(mapping)] if mapping.copies_through_view else []),
         *bridge.drop(mapping),
         *[line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=True)],
@@ -244,7 +254,8 @@ def uncontract(mapping: Mapping) -> list[str]:
         f"SELECT compat.restore_following({_regclass(legacy)}, {looks})",
         *policies.enable(mapping),
         f"SELECT compat.wear({_regclass(legacy)}, {looks})",
-        *[line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=False)],
+        *cease_drawing(mapping),
+        *own_keys.look(mapping, "DEFERRABLE INITIALLY IMMEDIATE"),
         *bridge.create(mapping, filled=True),
         *view.create_view(mapping),
         *sync.define_reverse(mapping),
@@ -322,6 +333,11 @@ def own_sequences(mapping: Mapping) -> list[str]:
     return _own_sequences(mapping, mapping.legacy.sql, use=True)
 
 
+def cease_drawing(mapping: Mapping) -> list[str]:
+    """Return the statements by which the target leaves to the bridge what that draws for it."""
+    return [line for drawn in bridge.drawn(mapping) for line in _draw(mapping, drawn, use=False)]
+
+
 def _own_sequences(
     mapping: Mapping, owner: str, use: bool, kept: tuple[Table, ...] = ()
 ) -> list[str]:
@@ -348,7 +364,7 @@ def _own_sequences(
         ):
             continue
         statements += _draw(mapping, sequence, use, kept)
-    if mapping.tag is not None and mapping.target not in kept:
+    if mapping.target not in kept:
         statements += numbers.draw(mapping) if use else numbers.cease(mapping)
     return statements
 
@@ -433,7 +449,7 @@ def _require_empty(mapping: Mapping) -> Callable[[Table], str]:
 
 def _column_arrays(mapping: Mapping) -> tuple[str, str]:
     """Return what foreign keys may follow, as two SQL arrays: legacy names, target names."""
-    pairs = [(lens.legacy.name, lens.targets[0]) for lens in mapping.lenses if _followed(lens)]
+    pairs = [(lens.legacy.name, lens.key_column) for lens in mapping.lenses if _followed(lens)]
     legacy, target = (", ".join(literal(pair[i]) for pair in pairs) for i in (0, 1))
     return f"ARRAY[{legacy}]::text[]", f"ARRAY[{target}]::text[]"
 
@@ -442,7 +458,7 @@ def _followed(lens: Lens) -> bool:
     """True when a referencing column may reference the target column as well as the legacy one."""
     if lens.part is not None:
         return False
-    if not lens.converts:
+    if not lens.converts or lens.keeps_number:
         return True
     types = (lens.legacy.type, lens.ends.target(lens.targets[0]).type) if lens.targets else ()
     return (

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from compat import sqltypes
-from compat.bridge import in_transition
+from compat.bridge import bridge_of, in_transition
+from compat.compile import lookups
 from compat.compile.functions import (
     TARGET,
     assignments_of_update,
@@ -49,7 +50,10 @@ def create_forward(mapping: Mapping) -> list[str]:
 def define_forward(mapping: Mapping) -> list[str]:
     """Return the statements that define the forward function, and attach it to nothing."""
     body = shaped.forward_body if mapping.syncs_through_view else _forward_body
-    return trigger_function(mapping, "sync", body(mapping), mapping.legacy)
+    return [
+        *trigger_function(mapping, "sync", body(mapping), mapping.legacy),
+        *lookups.define_sync(mapping),
+    ]
 
 
 def attach_forward(mapping: Mapping) -> list[str]:
@@ -59,13 +63,14 @@ def attach_forward(mapping: Mapping) -> list[str]:
     else:
         receiver = regclass(mapping.target.schema, mapping.target.name)
         attached = _triggers(mapping, "sync", mapping.legacy, receiver)
-    return [*attached, *_refuse_early_writes(mapping)]
+    return [*attached, *lookups.attach_sync(mapping), *_refuse_early_writes(mapping)]
 
 
 def detach_forward(mapping: Mapping) -> list[str]:
     """Return the statements that take the triggers off the legacy table, the function stays."""
     return [
         *_drop_triggers(mapping, "sync", mapping.legacy),
+        *lookups.detach_sync(mapping),
         *[
             f"DROP TRIGGER {name} ON {table.sql}"
             for table in mapping.tables
@@ -76,13 +81,25 @@ def detach_forward(mapping: Mapping) -> list[str]:
 
 def drop_forward(mapping: Mapping) -> list[str]:
     """Return the statements that undo `create_forward`."""
-    return [*detach_forward(mapping), drop_function(mapping, "sync")]
+    return [*detach_forward(mapping), *drop_forward_functions(mapping)]
 
 
-def define_reverse(mapping: Mapping) -> list[str]:
-    """Return the statements that define the reverse function, attached to nothing yet."""
-    body = shaped.reverse_body if mapping.syncs_through_view else _reverse_body
-    return trigger_function(mapping, "reverse", body(mapping), mapping.legacy)
+def drop_forward_functions(mapping: Mapping) -> list[str]:
+    """Return the statements that undo `define_forward`."""
+    return [drop_function(mapping, "sync"), *lookups.drop_sync(mapping)]
+
+
+def define_reverse(mapping: Mapping, toward: Mapping | None = None) -> list[str]:
+    """Return the statements that define the reverse function, attached to nothing yet.
+
+    :param toward: the mapping of the form `reversed` to which a switch is under way: the retired
+        table carries its columns already
+    """
+    if mapping.syncs_through_view:
+        body = shaped.reverse_body(mapping)
+    else:
+        body = _reverse_body(mapping, {} if toward is None else _carried(toward))
+    return trigger_function(mapping, "reverse", body, mapping.legacy)
 
 
 def attach_reverse(mapping: Mapping) -> list[str]:
@@ -249,23 +266,44 @@ def _forward_body(mapping: Mapping) -> str:
     )
 
 
-def _reverse_body(mapping: Mapping) -> str:
+def _carried(toward: Mapping) -> dict[str, str | None]:
+    """Return what a reversed mapping adds to the legacy table: the target column that each holds.
+
+    None for the marker, which says that the row has both shapes.
+    """
+    bridge = bridge_of(toward)
+    held = {own: name for name, own in bridge.held if own in bridge.extra_names}
+    return {**held, bridge.marker.name: None}
+
+
+def _reverse_body(mapping: Mapping, carried: dict[str, str | None]) -> str:
     mapping = in_transition(mapping)
+
+    def beside(row: Row) -> dict[str, str]:
+        return {own: "false" if name is None else row.column(name) for own, name in carried.items()}
+
     stored = [lens for lens in mapping.lenses if lens.legacy.generated is None]
-    columns = tuple(lens.legacy.name for lens in stored)
+    columns = (*(lens.legacy.name for lens in stored), *carried)
+    read = (name for lens in mapping.lenses for name in lens.rule.reads)
     same_row = " AND ".join(
         f"{_RETIRED.column(lens.legacy.name)} = {lens.read(OLD)}" for lens in mapping.key
     )
-    updated = ",\n    ".join(_reverse_assignment(lens) for lens in stored if _follows(lens))
+    updated = ",\n    ".join(
+        [
+            *(_reverse_assignment(lens) for lens in stored if _follows(lens)),
+            *(f"{ident(own)} = {value}" for own, value in beside(NEW).items()),
+        ]
+    )
     return _body(
         mapping.target,
         mapping.target_key,
-        tuple(dict.fromkeys(name for lens in mapping.lenses for name in lens.rule.reads)),
+        tuple(dict.fromkeys((*read, *(name for name in carried.values() if name is not None)))),
         _RETIRED,
         into=f"INSERT INTO {mapping.retired} AS r ({idents(columns)}) OVERRIDING SYSTEM VALUE",
-        values=lambda row: {lens.legacy.name: lens.read(row) for lens in stored},
+        values=lambda row: {lens.legacy.name: lens.read(row) for lens in stored} | beside(row),
         on_conflict=_on_conflict(
-            mapping.legacy.row_key, tuple(lens.legacy.name for lens in stored if _follows(lens))
+            mapping.legacy.row_key,
+            (*(lens.legacy.name for lens in stored if _follows(lens)), *carried),
         ),
         update=[f"UPDATE {mapping.retired} AS r SET", f"    {updated}"],
         delete=f"DELETE FROM {mapping.retired} AS r",

@@ -10,13 +10,13 @@ from collections.abc import Mapping as Mapping_
 from typing import Final
 
 from compat.bridge import is_bridge
-from compat.compile import bodies, bridge, errors, policies
-from compat.compile.functions import TARGET, drop_function, trigger_function
+from compat.compile import bodies, bridge, errors, horizon, lookups, own_keys, policies
+from compat.compile.functions import TARGET, drop_function, null_default, trigger_function
 from compat.compile.shaped import choices, parts
 from compat.compile.source import source
 from compat.mapping import Mapping
 from compat.names import ident, qualified, regclass
-from compat.rules import Constant, Expression
+from compat.rules import Constant, Expression, Lens
 from compat.tables import Table
 
 _Bodies = Mapping_[str, Callable[[Mapping], str]]
@@ -63,6 +63,7 @@ def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
     ]
     if mapping.chosen_form == "instead_of":
         statements += policies.triggers(mapping, view)
+        statements += horizon.trigger(mapping, view)
         statements.append(errors.define_references(mapping))
         for operation, body in _bodies(mapping).items():
             statements += trigger_function(mapping, operation, body(mapping), mapping.legacy)
@@ -71,6 +72,8 @@ def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
                 f"CREATE TRIGGER {trigger} INSTEAD OF {operation.upper()} ON {view}\n"
                 f"FOR EACH ROW EXECUTE FUNCTION {mapping.function(operation)}()"
             )
+        statements += lookups.attach_view(mapping, view)
+        statements += own_keys.attach_view(mapping, view)
     return statements
 
 
@@ -93,6 +96,8 @@ def drop_view(mapping: Mapping, name: str | None = None) -> list[str]:
     if mapping.chosen_form == "instead_of":
         statements += [drop_function(mapping, operation) for operation in OPERATIONS]
         statements.append(errors.drop_references(mapping))
+        statements += lookups.drop_view(mapping)
+        statements += own_keys.drop_view(mapping)
         statements += policies.drop(mapping)
     return statements
 
@@ -112,4 +117,12 @@ def defaults(mapping: Mapping) -> dict[str, str]:
             continue  # whatever stands in NEW then was given by the client, and is refused
         elif column.default is not None:
             found[column.name] = column.default
+        elif mapping.chosen_form == "updatable" and _would_show(lens):
+            found[column.name] = null_default(column.type)
     return found
+
+
+def _would_show(lens: Lens) -> bool:
+    """Return whether a column of an updatable view that is left out would get what v2 gives."""
+    target = lens.ends.target(lens.targets[0])
+    return target.default is not None or target.identity is not None

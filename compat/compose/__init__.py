@@ -13,7 +13,7 @@ from compat.compose.columns import Columns
 from compat.compose.shapes import Shapes
 from compat.errors import MappingError
 from compat.mapping import CodeName, Mapping
-from compat.rules import AnyRule, Lens
+from compat.rules import AnyRule, Lens, Lookup
 from compat.tables import Table
 
 _FORMS = ("updatable", "instead_of")
@@ -61,6 +61,12 @@ def _problems(first: Mapping, second: Mapping) -> Iterator[str]:
             f"the view of {first.name!r} is {first.chosen_form}, and what serves it is in "
             f"{first.target.title}; switch it to instead_of, or contract it first"
         )
+    for lens in first.lenses:
+        if isinstance(lens.rule, Lookup) and lens.rule.is_own(lens.ends):
+            yield (
+                f"{lens.legacy.name}: {first.name!r} finds rows of {first.target.title} in that "
+                "table itself; contract it first"
+            )
     for column in (column for table in met for column in table.columns):
         found = middle.column(column.name)
         if found is not None and (found.type, found.collation) != (column.type, column.collation):

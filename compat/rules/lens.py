@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from compat import sqltypes
 from compat.rules.any_rule import AnyRule
 from compat.rules.core import Converting, Ends, Row
 from compat.rules.expression import Expression
 from compat.rules.json_field import JsonField
+from compat.rules.lookup import Lookup
 from compat.tables import Column
 
 
@@ -35,6 +37,16 @@ class Lens:
     def targets(self) -> tuple[str, ...]:
         """The target columns that writing sets, the main one first."""
         return self.rule.targets
+
+    @property
+    def key_column(self) -> str:
+        """The target column that finds rows by the legacy value: beside a lookup, the number."""
+        return self.targets[1] if self.keeps_number else self.targets[0]
+
+    @property
+    def keeps_number(self) -> bool:
+        """True when the target holds a reference by its legacy number as well."""
+        return isinstance(self.rule, Lookup) and self.rule.keep is not None
 
     def read(self, target: Row) -> str:
         """Return SQL of exactly the legacy type and collation over a target row.
@@ -142,7 +154,13 @@ def new_row(lenses: Iterable[Lens], legacy: Row, given: Mapping[str, str]) -> di
     return written
 
 
-def changed_row(lenses: Sequence[Lens], current: Row, before: Row, after: Row) -> dict[str, str]:
+def changed_row(
+    lenses: Sequence[Lens],
+    current: Row,
+    before: Row,
+    after: Row,
+    computed: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """Return SQL for what lenses write into a target row when the legacy row changes.
 
     A converted column is written only when its legacy value changed (GetPut), so that what the
@@ -150,6 +168,7 @@ def changed_row(lenses: Sequence[Lens], current: Row, before: Row, after: Row) -
     survives.
 
     :param current: the target row, `before` and `after` the legacy row
+    :param computed: SQL to take for a column, where what its lens writes was computed beforehand
     """
     written: dict[str, str] = {}
     for lens in lenses:
@@ -161,8 +180,9 @@ def changed_row(lenses: Sequence[Lens], current: Row, before: Row, after: Row) -
             continue
         changed = lens.changed(after, before)
         for name, value in lens.write(after, current).items():
-            kept = f"CASE WHEN {changed} THEN {value} ELSE {current.column(name)} END"
-            written[name] = kept if lens.converts else value
+            new = computed.get(name, value)
+            kept = f"CASE WHEN {changed} THEN {new} ELSE {current.column(name)} END"
+            written[name] = kept if lens.converts else new
     return written
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
+from compat.definitions import Parent, parent_of
 from compat.names import check_identifier, literal, qualified
 from compat.rules.core import Ends, Row, Rule, Value, wrong_type
 from compat.tables import STRICT, Constraint, Table
 
 _PARENT = Row("parent")
-_REFERENCED = re.compile(
-    r"^FOREIGN KEY \(.*?\) REFERENCES (?P<table>.+?)\((?P<columns>.*?)\)", re.DOTALL
-)
-_LAST_NAME = re.compile(r'(?P<quoted>"(?:[^"]|"")+")$|(?P<plain>[^.]+)$')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -81,6 +77,9 @@ class Lookup(Rule):
     be indexed; triggers fill `keep` where an application of v2 writes the new key only, and follow
     a parent whose legacy number changes.
 
+    The parent may be a row of the same table. A statement may bring it after its child, which waits
+    for it by the number that it keeps, until the statement ends; see compat.compile.lookups.
+
     :param target: the column that references the parent by its key
     :param keep: a column of the target that holds the legacy number as well
     :param constraint: the name of the foreign key in errors (default: that of the legacy table)
@@ -104,11 +103,10 @@ class Lookup(Rule):
 
     def write(self, legacy: Row, ends: Ends, current: Row | None = None) -> dict[str, str]:
         value = legacy.column(self.legacy)
-        key_type = ends.target(self.target).type
-        refusal = orphan(
-            ends.legacy_table, self.legacy, value, self._constraint(ends), self.parent.name
-        )
-        found = f"COALESCE({self.parent.key_of(value)}, {refusal}::{key_type})"
+        found = self.parent.key_of(value)
+        if not self.is_own(ends):
+            key_type = ends.target(self.target).type
+            found = f"COALESCE({found}, {self.missing(value, ends)}::{key_type})"
         return {self.target: found} | ({} if self.keep is None else {self.keep: value})
 
     def loss(self, ends: Ends) -> str | None:
@@ -116,6 +114,10 @@ class Lookup(Rule):
 
     def refused(self, legacy: Row, ends: Ends) -> str | None:
         value = legacy.column(self.legacy)
+        if self.is_own(ends):  # the rows of the target come from the legacy table
+            number = _PARENT.column(_own_number(ends, self.legacy))
+            own = f"SELECT FROM {ends.legacy_table.sql} AS {_PARENT.name} WHERE {number} = {value}"
+            return f"{value} IS NOT NULL AND NOT EXISTS ({own})"
         return f"{value} IS NOT NULL AND {self.parent.key_of(value)} IS NULL"
 
     def refuses(self, ends: Ends) -> str | None:
@@ -129,11 +131,8 @@ class Lookup(Rule):
         parent = self.parent
         for name in (parent.schema, parent.name, parent.key, *parent.columns):
             check_identifier(name, f"the parent of {self.legacy}")
-        if (parent.schema, parent.name) == (ends.target_table.schema, ends.target_table.name):
-            yield (
-                "the parent is the target itself, where a statement may bring child and parent at "
-                "once; a reference to its own table needs a column of its own, by the legacy key"
-            )
+        if self.is_own(ends):
+            yield from self._own_problems(ends)
         if self.keep is not None:
             yield from wrong_type(ends, self.keep)
             if self.keep == self.target:
@@ -144,12 +143,50 @@ class Lookup(Rule):
                     "a row without a parent has neither"
                 )
 
-    def _constraint(self, ends: Ends) -> str | None:
+    def is_own(self, ends: Ends) -> bool:
+        """True when the parents are rows of the same mapping, not others in a shared target."""
+        parent, target = self.parent, ends.target_table
+        if (parent.schema, parent.name) != (target.schema, target.name):
+            return False
         known = foreign_key(ends.legacy_table, self.legacy)
-        return self.constraint or (known.name if known else None)
+        return known is None or referenced(known).name == ends.legacy_table.name
+
+    def missing(self, value: str, ends: Ends) -> str:
+        """Return SQL of type text that raises what the legacy key raises; NULL for NULL."""
+        known = foreign_key(ends.legacy_table, self.legacy)
+        name = self.constraint or (known.name if known else None)
+        return orphan(ends.legacy_table, self.legacy, value, name, self.parent.name)
+
+    def _own_problems(self, ends: Ends) -> Iterator[str]:
+        """Yield what keeps a row from waiting for a parent that comes after it."""
+        waits = "the parent is a row of the same table, and may come after those that reference it"
+        if self.keep is None:
+            yield (
+                f"{waits}: a row waits for it by its number; name a column of "
+                f"{ends.target_table.title} for that, keep=…"
+            )
+        if not ends.target(self.target).nullable:
+            yield f"{waits}; let {self.target!r} be nullable until the contract"
+        if foreign_key(ends.legacy_table, self.legacy) and not foreign_key(
+            ends.target_table, self.target
+        ):
+            yield (
+                f"{ends.target_table.title} needs a foreign key too, which decides who may be "
+                f"deleted: FOREIGN KEY ({self.target}) REFERENCES {self.parent.title} "
+                f"({self.parent.key})"
+            )
 
 
 _NONE = Constraint("", "foreign_key", (), "")
+
+
+def _own_number(ends: Ends, column: str) -> str:
+    """Return the legacy column by which a table's references to itself find a row."""
+    known = foreign_key(ends.legacy_table, column)
+    if known is None:
+        return ends.legacy_table.row_key[0]
+    (name,) = referenced(known).columns
+    return name
 
 
 def foreign_key(table: Table, column: str) -> Constraint | None:
@@ -170,20 +207,13 @@ def orphan(table: Table, column: str, value: str, constraint: str | None, parent
         table.name,
         column,
         constraint,
-        referenced(known)[0] if known else parent,
+        referenced(known).name if known else parent,
     )
     return f"compat.refuse_orphan({', '.join(map(literal, arguments))}, ({value})::text)"
 
 
-def referenced(key: Constraint) -> tuple[str, str]:
-    """Return the name of the table that a foreign key references, and the columns as text."""
-    match = _REFERENCED.match(key.definition)
-    assert match is not None, key.definition
-    return _unqualified(match["table"]), match["columns"]
-
-
-def _unqualified(name: str) -> str:
-    match = _LAST_NAME.search(name)
-    assert match is not None, name
-    quoted = match["quoted"]
-    return match["plain"] if quoted is None else quoted[1:-1].replace('""', '"')
+def referenced(key: Constraint) -> Parent:
+    """Return where a foreign key over one column leads."""
+    found = parent_of(key)
+    assert found is not None, key.definition
+    return found

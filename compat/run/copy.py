@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import psycopg
 
 from compat import catalog, state
 from compat.bridge import carrier_of
 from compat.compile import copy as compiled
+from compat.compile import lookups
 from compat.connection import Connection, url_of
 from compat.errors import CompatError, DataError, StateError
 from compat.log import event
@@ -194,6 +196,7 @@ class _Copy:
                 self._copy_ranges(crew)
         with copying(conn, self.mapping):
             swept, purged = self._settle()
+            self._settle_references()
         indexes.build(conn, self.mapping)
         self._analyze_targets()
         with conn.transaction():
@@ -235,7 +238,7 @@ class _Copy:
         if self.stored.progress is None:
             # Later such a row may be one of ours, copied in vain; see _settle().
             _check_origin(conn, mapping)
-        if not _has_statistics(conn, mapping):
+        if not catalog.has_statistics(conn, mapping.legacy.schema, mapping.legacy.name):
             conn.execute(f"ANALYZE {mapping.legacy.sql}")
         if self.stored.progress is None:
             with conn.transaction():
@@ -254,7 +257,10 @@ class _Copy:
             return
         rows = catalog.estimate_rows(conn, mapping.legacy.schema, mapping.legacy.name)
         ranges = _ranges_for(conn, mapping, rows, self.options)
-        ends: list[list[str] | None] = [None]
+        # What is inserted from here on the sync brings: a copy that went after it would not end
+        # where clients insert faster than it may go. In an empty table there is nothing to do.
+        last = conn.execute(compiled.last_key(mapping)).fetchone()
+        ends: list[list[str] | None] = [None if last is None else last[0]]
         if ranges > 1:
             percent = min(100.0, 100.0 * ranges * _SAMPLED_ROWS_PER_RANGE / rows)
             parameters = {"percent": percent, "ranges": ranges}
@@ -267,8 +273,9 @@ class _Copy:
             # use, not even to let go of its locks.
             for number, end in enumerate(ends, start=1):
                 conn.execute(
-                    "INSERT INTO compat.copy_range (mapping, number, upto) VALUES (%s, %s, %s)",
-                    [self.name, number, end],
+                    "INSERT INTO compat.copy_range (mapping, number, upto, finished)"
+                    " VALUES (%s, %s, %s, %s)",
+                    [self.name, number, end, end is None],
                 )
 
     def _copy_ranges(self, crew: Executor) -> None:
@@ -355,16 +362,30 @@ class _Copy:
             return self._sweep(), 0  # a row is where it was: nothing is left behind
         while True:
             _wait_for_older_snapshots(self.conn, self.name, self.options.patience)
-            purged += in_transaction(
-                self.conn,
-                lambda conn: conn.execute(compiled.purge(self.mapping)).rowcount,
-                self.options.lock_policy,
-                f"clearing the target of {self.name!r}",
-            )
+            if _count(self.conn, compiled.unaccounted(self.mapping)):
+                purged += in_transaction(
+                    self.conn,
+                    lambda conn: conn.execute(compiled.purge(self.mapping)).rowcount,
+                    self.options.lock_policy,
+                    f"clearing the target of {self.name!r}",
+                )
             found = self._sweep()
             if not found:
                 return swept, purged
             swept += found
+
+    def _settle_references(self) -> None:
+        """Give keys to rows that were brought before the row of this table that they reference.
+
+        Those that somebody is writing just now are left to the cutover.
+        """
+        for statement in lookups.settle(self.mapping):
+            in_transaction(
+                self.conn,
+                partial(Connection.execute, query=statement),
+                self.options.lock_policy,
+                f"the references of {self.mapping.target.title} to itself",
+            )
 
     def _sweep(self) -> int:
         """Copy or set aside the rows that nothing has brought over; return how many there were."""
@@ -398,10 +419,11 @@ class _Copy:
         return self._noted(copy_or_reject(conn, self.mapping, row[0], self.options.max_rejects))
 
     def _noted(self, done: Copied) -> Copied:
-        """Count what the sweep brought with the last range, whose end is the table's."""
+        """Count what the sweep brought with the last range."""
         self.conn.execute(
             "UPDATE compat.copy_range SET rows_seen = rows_seen + %(seen)s,"
-            " rows_copied = rows_copied + %(copied)s WHERE mapping = %(name)s AND upto IS NULL",
+            " rows_copied = rows_copied + %(copied)s WHERE mapping = %(name)s AND number ="
+            " (SELECT max(number) FROM compat.copy_range WHERE mapping = %(name)s)",
             {"seen": done.seen, "copied": done.copied, "name": self.name},
         )
         return done
@@ -454,15 +476,6 @@ def _references_itself(conn: Connection, mapping: Mapping) -> bool:
         " WHERE contype = 'f' AND conrelid = confrelid AND conrelid = to_regclass(%s)"
     )
     return _count(conn, query, [mapping.target.sql]) > 0
-
-
-def _has_statistics(conn: Connection, mapping: Mapping) -> bool:
-    row = conn.execute(
-        "SELECT reltuples > 0 OR pg_relation_size(oid) = 0"
-        " FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)",
-        [mapping.legacy.sql],
-    ).fetchone()
-    return row == (True,)
 
 
 def _check_origin(conn: Connection, mapping: Mapping) -> None:

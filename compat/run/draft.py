@@ -6,17 +6,19 @@ What could not be paired is marked in the draft; a draft is a start, and says so
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from compat import catalog, rules, sqltypes
 from compat.connection import Connection
+from compat.definitions import names, parent_of
 from compat.errors import CatalogError, MappingError
 from compat.mapping import Mapping
 from compat.render import render_draft
 from compat.rules import AnyRule
-from compat.tables import Column, Table
+from compat.shapes import Half, Parent
+from compat.tables import Column, Constraint, Table
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,18 @@ def draft(
     legacy: str,
     target: str | None = None,
     name: str | None = None,
+    *,
     source: Connection | None = None,
+    parts: Iterable[str] = (),
 ) -> Draft:
-    """Return a draft of the mapping between two existing tables.
+    """Return a draft of the mapping between existing tables.
 
     :param target: the target table; by default the legacy name with `_v2`, or, where the legacy
         table is in another database, without
     :param source: the database of the legacy table, when it is another one
-    :raises CatalogError: a table does not exist, or the legacy table has no key
+    :param parts: further tables that hold columns of each row
+    :raises CatalogError: a table does not exist, the legacy table has no key, or no foreign key
+        joins a part to the target
     """
     old = catalog.reflect_table(source or conn, legacy)
     if not old.row_key:
@@ -67,11 +73,66 @@ def draft(
             "create the v2 table first: the draft pairs its columns with the legacy ones",
         )
     new = catalog.reflect_table(conn, target_name)
-    return pair(old, new, name or old.name)
+    others = [_part(new, catalog.reflect_table(conn, part)) for part in parts]
+    return pair(old, new, name or old.name, others)
 
 
-def pair(legacy: Table, target: Table, name: str) -> Draft:
-    """Pair the columns of two tables: same name first, then the most similar one that fits."""
+def pair(legacy: Table, target: Table, name: str, parts: Iterable[Half | Parent] = ()) -> Draft:
+    """Pair the columns of tables: same name first, then the most similar one that fits.
+
+    :param parts: how further tables are joined to the target; what they hold is found here
+    """
+    parts = tuple(parts)
+    joined = {column for part in parts if isinstance(part, Parent) for _, column in part.on}
+    free, left = _without(target, joined), legacy
+    matches, held = [], []
+    for part in parts:
+        table = _without(part.table, {column for column, _ in part.on})
+        others = {c.name for c in left.columns if not _is_rather_in(table, free, c)}
+        match = _match(_without(left, others), table)
+        holds = tuple(rule.legacy for rule in match.rules)
+        if holds:
+            matches.append(match)
+            held.append(replace(part, holds=holds))
+            left = _without(left, set(holds))
+    matches.insert(0, _match(left, free))
+    found = {rule.legacy: rule for match in matches for rule in match.rules}
+    drafted = tuple(found[column] for column in legacy.column_names if column in found)
+    unpaired = tuple(column for column in legacy.column_names if column not in found)
+    unfilled = tuple(column for match in matches for column in match.unfilled)
+    coded = {old: new for match in matches for old, new in match.paired.items() if old in unpaired}
+    guessed = frozenset(column for match in matches for column in match.guessed)
+    mapping, questions = None, list(_questions(legacy, unpaired, unfilled, coded))
+    try:
+        mapping = Mapping(name, legacy, target, drafted, parts=tuple(held))
+    except MappingError as error:
+        questions = questions or error.message.split("\n  ")
+    source = render_draft(
+        name,
+        legacy,
+        target,
+        drafted,
+        parts=tuple(held),
+        questions=tuple(questions),
+        guessed=guessed,
+    )
+    return Draft(mapping, drafted, unpaired, unfilled, tuple(questions), source)
+
+
+@dataclass(frozen=True)
+class _Match:
+    """What was found for one table.
+
+    :param paired: names of legacy columns and their counterparts, also where no rule is evident
+    """
+
+    rules: tuple[AnyRule, ...]
+    guessed: frozenset[str]
+    paired: dict[str, str]
+    unfilled: tuple[str, ...]
+
+
+def _match(legacy: Table, target: Table) -> _Match:
     sides = _side_columns(target)
     paired = _pairs(legacy, target, set(sides.values()))
     guessed = _only_one_of_its_type(legacy, target, paired, set(sides.values()))
@@ -82,24 +143,59 @@ def pair(legacy: Table, target: Table, name: str) -> Draft:
         if column.name in paired and (rule := _rule(column, paired[column.name])) is not None
     )
     drafted = tuple(rule for rule in drafted if not _needs_pairs(rule, legacy, target))
-    ruled = {rule.legacy for rule in drafted}
-    unpaired = tuple(column for column in legacy.column_names if column not in ruled)
     written = {name for rule in drafted for name in rule.targets}
     unfilled = tuple(
         column.name
         for column in target.columns
         if column.name not in written and column.default is None and not column.nullable
     )
-    coded = {name: new.name for name, new in paired.items() if name in unpaired}
-    mapping, questions = None, list(_questions(legacy, unpaired, unfilled, coded))
-    try:
-        mapping = Mapping(name, legacy, target, drafted)
-    except MappingError as error:
-        questions = questions or error.message.split("\n  ")
-    source = render_draft(
-        name, legacy, target, drafted, questions=tuple(questions), guessed=frozenset(guessed)
+    counterparts = {name: new.name for name, new in paired.items()}
+    return _Match(drafted, frozenset(guessed), counterparts, unfilled)
+
+
+def _part(target: Table, table: Table) -> Half | Parent:
+    """Return how a table is joined to the target, holding nothing yet: a foreign key tells.
+
+    One that leads from all of a key of its own to the target makes a half of each row; one that
+    comes from the target makes it a parent.
+
+    :raises CatalogError: there is none
+    """
+    for item in table.constraints:
+        on = _leads_to(item, target)
+        if on and any(set(key) == {mine for mine, _ in on} for key in table.unique_keys):
+            return Half(table, on, ())
+    for item in target.constraints:
+        on = _leads_to(item, table)
+        if on:
+            return Parent(table, tuple((its, mine) for mine, its in on), ())
+    raise CatalogError(
+        f"{table.title} is joined to {target.title} by no foreign key, so what it holds cannot be "
+        "guessed",
+        "add the foreign key of the half to the target, or of the target to its parent; where it "
+        "takes some of the rows instead, draft without it, and add choices=(shapes.Choice(…),)",
     )
-    return Draft(mapping, drafted, unpaired, unfilled, tuple(questions), source)
+
+
+def _leads_to(item: Constraint, table: Table) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of columns by which a foreign key leads to a table; none if it does not."""
+    parent = parent_of(item) if item.kind == "foreign_key" else None
+    if parent is None or names(parent.sql) not in ((table.schema, table.name), (table.name,)):
+        return ()
+    return tuple(zip(item.columns, parent.columns, strict=True))
+
+
+def _is_rather_in(part: Table, target: Table, column: Column) -> bool:
+    """Return whether a legacy column is more like one of a part than any of the target."""
+    in_part, in_target = (
+        max((_likeness(column, new) for new in table.columns if _rule(column, new)), default=0.0)
+        for table in (part, target)
+    )
+    return in_part > in_target
+
+
+def _without(table: Table, names: set[str]) -> Table:
+    return replace(table, columns=tuple(c for c in table.columns if c.name not in names))
 
 
 def _only_one_of_its_type(

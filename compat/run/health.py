@@ -6,12 +6,15 @@ Cheap enough for every `compat status`; `compat-verify` compares rows and behavi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import md5
 
 from compat import catalog
 from compat.compile import bridge, lookups, swap, sync, view
 from compat.compile.functions import bodies, triggers
 from compat.compile.publish import publish
+from compat.compile.shaped import numbers
+from compat.compile.switch import WAYS
 from compat.connection import Connection
 from compat.mapping import Mapping
 from compat.state import BEFORE_CUTOVER, Stored
@@ -23,7 +26,7 @@ def problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
     if stored.fingerprint != stored.stated.fingerprint:
         found.append("the stored mapping was changed by hand: its fingerprint is another")
     if stored.phase == "contracted":
-        return (*found, *_leftovers(conn, stored.mapping))
+        return (*found, *_leftovers(conn, stored.mapping), *number_problems(conn, stored))
     return (
         *found,
         *_owners(conn, stored),
@@ -38,10 +41,12 @@ def definition_problems(conn: Connection, stored: Stored) -> tuple[str, ...]:
         return (*_view_triggers(conn, stored), *_functions(conn, stored))
     return (
         *_sync_triggers(conn, stored),
+        *_switch_triggers(conn, stored),
         *_guard(conn, stored),
         *_view_triggers(conn, stored),
         *lookup_problems(conn, stored.mapping),
         *bridge_problems(conn, stored.mapping),
+        *number_problems(conn, stored),
         *_functions(conn, stored),
     )
 
@@ -126,7 +131,7 @@ def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
     if mapping.chosen_form == "reversed":
         return  # there is one table, see bridge_problems()
     attach = sync.attach_reverse if stored.phase == "cutover" else sync.attach_forward
-    off = {table for name, table, _ in triggers(attach(mapping)) if not _fires(conn, table, name)}
+    off = {table for name, table, _ in triggers(attach(mapping)) if not fires(conn, table, name)}
     for table in (mapping.legacy, *mapping.tables):
         if table.sql not in off:
             continue
@@ -136,6 +141,25 @@ def _sync_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
             yield (
                 f"the sync triggers on {table.title} are missing or disabled: writes do not pass"
             )
+
+
+def _switch_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
+    """While a switch is under way, what is written must reach the other form as well."""
+    for name, table, _ in triggers(switching(stored)):
+        if not fires(conn, table, name):
+            yield (
+                f"the trigger {name} on {table} is missing or disabled: the form "
+                f"{stored.switching} would lack what is written; take the switch back"
+            )
+
+
+def switching(stored: Stored) -> list[str]:
+    """Return the statements with which a switch that is under way has begun."""
+    if stored.switching is None:
+        return []
+    way = WAYS[stored.mapping.chosen_form, stored.switching]
+    assert way.copied is not None
+    return way.copied.begin(stored.mapping, replace(stored.mapping, form=stored.switching))
 
 
 def _guard(conn: Connection, stored: Stored) -> Iterator[str]:
@@ -160,14 +184,14 @@ def _unguarded(title: str) -> str:
 
 def _view_triggers(conn: Connection, stored: Stored) -> Iterator[str]:
     for name, _, function in triggers(view.create_view(stored.mapping)):
-        if not _fires(conn, stored.view_sql, name):
+        if not fires(conn, stored.view_sql, name):
             yield f"the trigger of {function} on {stored.view_sql} is missing or disabled"
 
 
 def bridge_problems(conn: Connection, mapping: Mapping) -> Iterator[str]:
     """Yield the triggers that are not there, or off, by which both shapes of a row keep in step."""
     for name, table, _ in triggers(bridge.create(mapping)):
-        if not _fires(conn, table, name):
+        if not fires(conn, table, name):
             yield (
                 f"the trigger {name} on {table} is missing or disabled: what is written in one "
                 "shape does not show in the other"
@@ -177,15 +201,39 @@ def bridge_problems(conn: Connection, mapping: Mapping) -> Iterator[str]:
 def lookup_problems(conn: Connection, mapping: Mapping) -> Iterator[str]:
     """Yield the triggers that are not there, or off, by which kept legacy numbers stay right."""
     for name, table, _ in triggers(lookups.create(mapping)):
-        if not _fires(conn, table, name):
+        if not fires(conn, table, name):
             yield (
                 f"the trigger {name} on {table} is missing or disabled: legacy clients would see "
                 "another parent than v2"
             )
 
 
-def _fires(conn: Connection, table: str, name: str) -> bool:
-    """Return whether a trigger is there and enabled; True where its table is not (see above)."""
+def number_problems(conn: Connection, stored: Stored) -> Iterator[str]:
+    """Yield the triggers that are not there, or off, that draw legacy keys in a shared target."""
+    if stored.phase in BEFORE_CUTOVER or stored.phase == "published":
+        return
+    for name, table, _ in triggers(numbers.draw(stored.mapping)):
+        if _is_table(conn, table) and not fires(conn, table, name):
+            yield (
+                f"the trigger {name} on {table} is missing or disabled: rows that v2 inserts get "
+                "no legacy key"
+            )
+
+
+def _is_table(conn: Connection, name: str) -> bool:
+    """Return whether a relation is one: a target may have been replaced by a later version."""
+    row = conn.execute(
+        "SELECT FROM pg_catalog.pg_class WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p')",
+        [name],
+    )
+    return bool(row.rowcount)
+
+
+def fires(conn: Connection, table: str, name: str) -> bool:
+    """Return whether a trigger is there and enabled; True where its table is not.
+
+    :param table: its name as SQL
+    """
     row = conn.execute(
         "SELECT to_regclass(%(table)s) IS NULL OR EXISTS ("
         "  SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(%(table)s)"
@@ -198,6 +246,9 @@ def _fires(conn: Connection, table: str, name: str) -> bool:
 def _functions(conn: Connection, stored: Stored) -> Iterator[str]:
     published = stored.phase == "published"
     generated = publish(stored.mapping) if published else _generated(stored.mapping)
+    generated += switching(stored)  # which may define some of them anew
+    if stored.phase == "cutover":
+        generated += numbers.draw(stored.mapping)
     for name, body in bodies(generated).items():
         row = conn.execute(
             "SELECT md5(prosrc) FROM pg_catalog.pg_proc WHERE oid = to_regprocedure(%s)",

@@ -48,6 +48,16 @@ class _Level:
     in_from: bool = False
 
 
+def may_use(text: str) -> str:
+    """Return the SQL condition that a text holds a name: the parameter, as the catalogue has it.
+
+    Spares most texts `kind_of_use`. Within quotes a quote is doubled.
+
+    :param text: SQL of the text
+    """
+    return f"strpos(replace(lower({text}), '\"\"', '\"'), replace(lower(%s), '\"\"', '\"')) > 0"
+
+
 def kind_of_use(text: str, schema: str, name: str) -> Kind | None:
     """Return how a statement uses a relation, or None when it does not.
 

@@ -265,7 +265,8 @@ def _check_use(source: Connection, target: Connection, mapping: Mapping) -> None
     if any(stored.mapping.name == mapping.name for stored in state.load_all(target)):
         raise StateError(
             f"{mapping.name!r} is a migration within the target database",
-            f"`compat copy {mapping.name}` copies its rows; or give the mapping another name",
+            f"`compat copy {shlex.quote(mapping.name)}` copies its rows; or give the mapping "
+            "another name",
         )
     place = "SELECT pg_postmaster_start_time(), current_database(), to_regclass(%s)::oid"
     ends = [

@@ -5,6 +5,7 @@ Reads the catalogue and the rows; changes nothing, also where it needs a helper 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -210,7 +211,7 @@ def _finds_by(table: Table, column: str) -> bool:
 
 
 def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
-    name, carried, bridge = mapping.name, "", ""
+    name, carried, bridge = shlex.quote(mapping.name), "", ""
     if mapping.chosen_form == "reversed":
         return _steps_reversed(mapping)
     if mapping.chosen_form == "bridged":
@@ -230,7 +231,7 @@ def _steps(mapping: Mapping) -> tuple[tuple[str, str], ...]:
 
 
 def _steps_reversed(mapping: Mapping) -> tuple[tuple[str, str], ...]:
-    name, legacy, target = mapping.name, mapping.legacy.title, mapping.target.title
+    name, legacy, target = shlex.quote(mapping.name), mapping.legacy.title, mapping.target.title
     added = ", ".join(column.name for column in bridge_of(mapping).added)
     return (
         ("expand", f"{legacy} gets {added}, kept in step; view ready as {mapping.standby}"),
@@ -245,10 +246,10 @@ def _steps_reversed(mapping: Mapping) -> tuple[tuple[str, str], ...]:
 def _dependents(
     conn: Connection, mapping: Mapping, stored: state.Stored | None
 ) -> tuple[Dependent, ...]:
-    if mapping.chosen_form == "reversed" or (stored is not None and stored.phase == "contracted"):
+    if stored is not None and stored.phase == "contracted":
         return ()
     name = mapping.legacy.name
-    if stored is not None and stored.phase == "cutover":
+    if stored is not None and stored.phase == "cutover" and mapping.chosen_form != "reversed":
         name = mapping.retired_name
     relation = find_exact(conn, mapping.legacy.schema, name)
     return () if relation is None else dependents(conn, mapping, relation)

@@ -5,6 +5,7 @@ Only reads. A cutover refuses while anything of this is a refusal; warnings are 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,7 +63,7 @@ class CutoverRefused(StateError):
             lines += [f"\n  {finding.text}", f"\n    fix: {finding.fix}"]
         super().__init__(
             f"cutover of {name!r} is refused:{''.join(lines)}",
-            f"`compat cutover {name}` lists what is left",
+            f"`compat cutover {shlex.quote(name)}` lists what is left",
         )
 
 
@@ -98,7 +99,8 @@ def held_up(conn: Connection, stored: Stored, older_than: timedelta) -> Iterator
 
 
 def _unfinished(conn: Connection, stored: Stored) -> Iterator[Finding]:
-    name, again = stored.mapping.name, f"run `compat copy {stored.mapping.name} --execute` first"
+    name, spelled = stored.mapping.name, shlex.quote(stored.mapping.name)
+    again = f"run `compat copy {spelled} --execute` first"
     if stored.phase != "copied" and not _is_empty(conn, stored):
         message = f"needs the phase copied; it is {stored.phase}"
         yield Finding("refusal", "copy", name, message, again)
@@ -109,7 +111,7 @@ def _unfinished(conn: Connection, stored: Stored) -> Iterator[Finding]:
             "reject",
             name,
             f"{rejects:,} row{'s' * (rejects != 1)} could not be copied and would be missing",
-            f"correct them, then `compat retry-rejects {name} --execute`",
+            f"correct them, then `compat retry-rejects {spelled} --execute`",
         )
     for (index,) in conn.execute(
         "SELECT name FROM compat.deferred_index WHERE mapping = %s ORDER BY name", [name]
@@ -128,7 +130,7 @@ def _is_empty(conn: Connection, stored: Stored) -> bool:
 def _structure(conn: Connection, stored: Stored) -> Iterator[Finding]:
     name = stored.mapping.name
     for problem in health.problems(conn, stored):
-        fix = f"put it right, or `compat unexpand {name} --execute` and begin again"
+        fix = f"put it right, or `compat unexpand {shlex.quote(name)} --execute` and begin again"
         yield Finding("refusal", "structure", name, problem, fix)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from compat import state
 from compat.compile import copy as compiled
 from compat.connection import Connection
 from compat.errors import CompatError
@@ -24,6 +25,8 @@ def copying(conn: Connection, mapping: Mapping) -> Iterator[None]:
     :raises CompatError: the role may not keep triggers of others from being set off; names them
     """
     conn.execute(compiled.allow_writes())
+    if mapping.chosen_form == "reversed":  # and the legacy table that is filled may be retired
+        conn.execute(compiled.allow_late_writes())
     disturbed = disturbed_triggers(conn, mapping)
     if not disturbed:
         yield
@@ -47,16 +50,20 @@ def copying(conn: Connection, mapping: Mapping) -> Iterator[None]:
 def disturbed_triggers(conn: Connection, mapping: Mapping) -> tuple[str, ...]:
     """Return the triggers on UPDATE, of others, of a table that a copy writes beside its clients.
 
-    Without those for certain columns: the copy writes none that they know.
+    Without those for certain columns: the copy writes none that they know. What it writes to the
+    target after the cutover, the reverse sync would take on to the retired table, with all columns.
     """
     if mapping.chosen_form != "reversed":
         return ()
+    filled, retired = mapping.legacy.sql, state.load(conn, mapping.name).mapping.retired
     rows = conn.execute(
         "SELECT t.tgname::text FROM pg_catalog.pg_trigger t"
         " JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
-        " WHERE t.tgrelid = to_regclass(%s) AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')"
-        " AND t.tgtype::integer & 16 <> 0 AND t.tgattr = ''::int2vector"
+        " WHERE (t.tgrelid = to_regclass(%(filled)s) AND t.tgattr = ''::int2vector"
+        "        OR t.tgrelid = to_regclass(%(retired)s) AND %(filled)s <> %(retired)s)"
+        " AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')"
+        " AND t.tgtype::integer & 16 <> 0"
         " AND p.pronamespace <> 'compat'::regnamespace ORDER BY 1",
-        [mapping.legacy.sql],
+        {"filled": filled, "retired": retired},
     ).fetchall()
     return tuple(name for (name,) in rows)

@@ -14,7 +14,7 @@ from datetime import datetime
 from psycopg import sql
 
 from compat.connection import Connection
-from compat.run.mentions import Kind, kind_of_use
+from compat.run.mentions import Kind, kind_of_use, may_use
 from compat.state import Stored
 
 
@@ -72,7 +72,7 @@ def read(conn: Connection, stored: Stored) -> Counts | None:
             " pg_catalog.pg_get_userbyid(userid)::text, calls, query, queryid IS NULL"
             " FROM {info} LEFT JOIN {entries} ON dbid = ("
             "  SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
-            " AND (queryid IS NULL OR strpos(lower(query), lower(%s)) > 0)"
+            f" AND (queryid IS NULL OR {may_use('query')})"
         ).format(
             info=sql.Identifier(row[0], "pg_stat_statements_info"),
             entries=sql.Identifier(row[0], "pg_stat_statements"),

@@ -49,6 +49,7 @@ class Status:
     :param verified: the last run, whatever it found
     :param command: what is at work right now
     :param held_up_by: transactions for whose locks a step would have to wait
+    :param switching: the form to which a switch is under way
     """
 
     mapping: str
@@ -68,6 +69,7 @@ class Status:
     verified: Verified | None = None
     command: Command | None = None
     held_up_by: tuple[str, ...] = ()
+    switching: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _status(conn: Connection, stored: state.Stored) -> Status:
         verified=_verified(runs),
         command=command,
         held_up_by=tuple(holder.text for holder in holders),
+        switching=stored.switching,
     )
 
 
@@ -214,14 +217,19 @@ def _next_step(
     command: Command | None,
     runs: tuple[verifications.Verification, ...],
 ) -> str:
-    name = stored.mapping.name
-    if stored.mapping.chosen_form == "reversed" and stored.phase == "cutover" and command is None:
+    name = shlex.quote(stored.mapping.name)
+    if command is not None:
+        return f"wait: {command.name or 'a command'} (pid {command.pid}) is at work on it"
+    if stored.switching is not None:
+        return (
+            f"compat switch {name} --to {stored.switching} --execute (resumes; --to "
+            f"{stored.mapping.chosen_form} takes it back)"
+        )
+    if stored.mapping.chosen_form == "reversed" and stored.phase == "cutover":
         return (
             f"compat-verify; then compat switch {name} --to instead_of --execute (or compat "
             f"rollback {name} --execute)"
         )
-    if command is not None:
-        return f"wait: {command.name or 'a command'} (pid {command.pid}) is at work on it"
     if stored.phase in state.BEFORE_CUTOVER and indexes:
         built = "1 index is" if indexes == 1 else f"{indexes} indexes are"
         return f"compat copy {name} --execute ({built} still to be built)"

@@ -27,6 +27,7 @@ from compat.log import event
 from compat.mapping import Mapping
 from compat.names import ident
 from compat.run import indexes, usage, versions
+from compat.run.identities import check_identities
 from compat.run.preflight import CutoverRefused, Demands, preflight, refusals
 from compat.run.retry import LockPolicy, in_transaction
 from compat.tables import Table
@@ -260,15 +261,28 @@ def can_publish(conn: Connection, mapping: Mapping) -> bool:
     if _is_known(conn, mapping):
         return False
     check_view(mapping)
-    if catalog.find_exact(conn, mapping.legacy.schema, mapping.legacy.name) is not None:
-        raise CatalogError(
-            f"{mapping.legacy.title} is there already",
-            "a published version is a new view; to put a view in a table's place, "
-            "`compat expand` the mapping",
-        )
+    taken = catalog.find_exact(conn, mapping.legacy.schema, mapping.legacy.name)
+    if taken is not None:
+        raise _name_taken(mapping.legacy, taken)
     for table in mapping.tables:
         check_table(conn, table)
+    check_identities(conn, mapping)
     return True
+
+
+def _name_taken(table: Table, taken: catalog.Relation) -> CatalogError:
+    if taken.kind == "v":
+        # Whose definition would be lost, and come back with no unpublish.
+        return CatalogError(
+            f"{table.title} is a view already, which a published version does not replace",
+            f"ALTER VIEW {table.sql} RENAME TO …, or drop it, then publish again; what is made of "
+            "it goes on reading the one that was renamed",
+        )
+    return CatalogError(
+        f"{table.title} is there already",
+        "a published version is a new view; to put a view in a table's place, "
+        "`compat expand` the mapping",
+    )
 
 
 def _is_known(conn: Connection, mapping: Mapping) -> bool:
@@ -301,7 +315,7 @@ def startable(conn: Connection, step: Step, name: str) -> state.Stored | None:
     if phase not in _FROM[step]:
         raise StateError(
             f"{step} of {name!r} needs the phase {' or '.join(_FROM[step])}; it is {phase}",
-            f"`compat status {name}` tells the next step",
+            f"`compat status {shlex.quote(name)}` tells the next step",
         )
     return stored
 
@@ -347,6 +361,7 @@ def check_tables(conn: Connection, mapping: Mapping) -> None:
     check_view(mapping)
     for table in (mapping.legacy, *mapping.tables):
         check_table(conn, _with_bridge(conn, mapping, table))
+    check_identities(conn, mapping)
 
 
 def _with_bridge(conn: Connection, mapping: Mapping, table: Table) -> Table:

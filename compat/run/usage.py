@@ -7,6 +7,7 @@ pg_stat_statements, where it is installed, counts every statement, but knows no 
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from compat import state
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.run import statements
-from compat.run.mentions import Kind, kind_of_use
+from compat.run.mentions import Kind, kind_of_use, may_use
 from compat.state import Stored
 
 Source = Literal["lock", "session", "statements"]
@@ -126,7 +127,7 @@ def observe(
     if stored.phase != "cutover":
         raise StateError(
             f"the view of {name!r} is not in use: the migration is {stored.phase}",
-            f"`compat status {name}` tells the next step",
+            f"`compat status {shlex.quote(name)}` tells the next step",
         )
     return observe_stored(conn, stored, watch, interval, remember=remember, on_look=on_look)
 
@@ -222,7 +223,7 @@ class _Seen:
             self.notes[f"pg_stat_statements cannot be read: {error.diag.message_primary}"] = None
             return
         if counts is None:
-            self.notes[_SAMPLED.format(stored.mapping.name)] = None
+            self.notes[_SAMPLED.format(shlex.quote(stored.mapping.name))] = None
             return
         since = statements.counted_since(counts, before, stored)
         for (role, kind), times in (counts.new_since(before) if before else {}).items():
@@ -287,7 +288,7 @@ class _Seen:
             "SELECT a.pid, a.query_start, a.usename::text, a.application_name, a.query"
             " FROM pg_catalog.pg_stat_activity a"
             " WHERE a.datname = current_database() AND a.query_start >= %s"
-            f" AND strpos(lower(a.query), lower(%s)) > 0 AND {_SOMEBODY_ELSE}",
+            f" AND {may_use('a.query')} AND {_SOMEBODY_ELSE}",
             [self._stored.changed_at, legacy.name],
         ).fetchall()
         for pid, at, role, application, text in rows:

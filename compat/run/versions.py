@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compat import state
+from compat.compile.alter import Change
+from compat.compile.relabel import relabelled
 from compat.compile.versions import Older
 from compat.compose import compose, compose_all
 from compat.connection import Connection
@@ -71,6 +73,31 @@ def other_forms(conn: Connection, mapping: Mapping) -> Iterator[tuple[str, str]]
         if was != becomes:
             why = "; ".join(item.composed.reasons_against_updatable)
             yield item.directly.name, f"its view is {was} and becomes {becomes}: {why}"
+
+
+def changes(
+    conn: Connection, before: Mapping, after: Mapping
+) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Return what is made anew where a mapping is changed, itself first, and why it cannot be.
+
+    :param before: the mapping as it is stored, not composed
+    """
+    stored = {item.stated.name: item for item in state.load_all(conn)}
+    held = stored[before.name].mapping
+    try:
+        composed = compose_all((after, *(stored[name].stated for name in held.through)))
+    except MappingError as error:
+        return (), (error.message,)
+    # The views beneath are read by the labels that the rows have by then.
+    between = relabelled(held, composed)
+    found, reasons = [Change(held, composed)], []
+    for item, path in _paths(conn, held) if stored[before.name].phase == "cutover" else ():
+        try:
+            was, becomes = (_older(path, by).composed for by in (between, composed))
+            found.append(Change(was, becomes, item.phase == "published"))
+        except MappingError as error:
+            reasons.append(error.message)
+    return tuple(found), tuple(reasons)
 
 
 def _torn(stored: tuple[Stored, ...], mapping: Mapping) -> Iterator[tuple[str, str, str]]:

@@ -190,6 +190,16 @@ WRITES: dict[str, tuple[str, ...]] = {
         "DELETE FROM employee WHERE last_name = 'Pair' AND first_name = 'No 1' RETURNING title",
         "DELETE FROM employee WHERE last_name = 'Pair' RETURNING first_name",
     ),
+    "a subordinate arrives before the manager, who is dismissed first": (
+        """INSERT INTO employee (employee_id, last_name, first_name, reports_to)
+        SELECT first + n, 'Couple', 'No ' || n, CASE WHEN n = 0 THEN first + 1 END
+        FROM (SELECT max(employee_id) + 700 AS first FROM employee) AS f, generate_series(0, 1) n
+        RETURNING first_name, reports_to = employee_id + 1""",
+        "UPDATE employee SET reports_to = employee_id WHERE last_name = 'Couple' RETURNING title",
+        """UPDATE employee SET reports_to = CASE WHEN first_name = 'No 1' THEN employee_id - 1 END
+        WHERE last_name = 'Couple' RETURNING first_name""",
+        "DELETE FROM employee WHERE last_name = 'Couple' RETURNING first_name",
+    ),
     "an employee is promoted": (
         """UPDATE employee SET title = 'IT Manager', reports_to = 1 WHERE employee_id = 7
         RETURNING employee_id, title, reports_to""",

@@ -14,12 +14,14 @@ CREATE TABLE person (
     job_title varchar(30),
     born_at timestamp,
     hired_at timestamptz,
+    manager_id uuid REFERENCES person,
     manager_number integer,
     adviser_number integer,
     CHECK ((kind = 'employee') = (employee_number IS NOT NULL)),
     CHECK ((kind = 'customer') = (customer_number IS NOT NULL)),
     CHECK (kind <> 'customer' OR email IS NOT NULL)
 );
+CREATE INDEX ON person (manager_id);
 CREATE INDEX ON person (manager_number);
 CREATE INDEX ON person (adviser_number);
 

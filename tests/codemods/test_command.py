@@ -1,19 +1,23 @@
-"""The command line as a user runs it: another process, exit codes, messages without tracebacks.
+"""The command line as a user runs it: exit codes, messages without tracebacks, reports.
 
 The mapping is a real one, written as Python, as a user would.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from codemods.cli import app
 from tests.codemods.mappings import mapping
 
 APP = """\
@@ -30,35 +34,58 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(place: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+ENVIRONMENT = {
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+    "PATH": "/usr/bin:/bin",
+    "COLUMNS": "200",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(place: Path, *arguments: str, stdin: str = "") -> Done:
+    """Run the command in this process: a new one spends most of its time on imports.
+
+    Not for several jobs: what runs tests side by side has threads, and must not be forked.
+    """
+    with contextlib.chdir(place):
+        done = CliRunner().invoke(app, arguments, input=stdin, env=ENVIRONMENT, color=False)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def run_program(place: Path, *arguments: str) -> Done:
+    """Run the command as a program, with the whole way from its arguments to its exit code."""
     command = [sys.executable, "-c", "from codemods.cli import main; main()", *arguments]
-    root = Path(__file__).parents[2]
-    return subprocess.run(
-        command,
-        cwd=place,
-        input=stdin,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = subprocess.run(
+        command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def document(done: Done) -> dict[str, Any]:
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
     return found
 
 
 def test_a_user_looks_checks_writes_and_checks_again(place: Path) -> None:
-    looked = run(place, "app", "--mapping", "mapping.py")
+    looked = run_program(place, "app", "--mapping", "mapping.py")
     assert looked.returncode == 0, looked.stderr
     assert '+db.execute("SELECT quantity AS qty FROM order_line_items_v2")' in looked.stdout
     assert "app/app.py:1: qty → quantity AS qty" in looked.stdout
     assert "app/app.py:2:27: order_line_items: left as it is: * shows" in looked.stdout
     assert "3 hits = 2 to change + 0 unrelated + 1 need a look" in looked.stdout
     assert (place / "app" / "app.py").read_text() == APP
-    assert run(place, "app", "--mapping", "mapping.py:LINES", "--check").returncode == 1
+    assert run_program(place, "app", "--mapping", "mapping.py:LINES", "--check").returncode == 1
     written = run(place, "app", "-m", "mapping.py", "--write", "--json")
     assert written.returncode == 0
     totals = document(written)["totals"]
@@ -209,7 +236,8 @@ def test_several_processes_find_what_one_finds(place: Path) -> None:
     for number in range(20):
         (place / "app" / f"m{number}.py").write_text(APP + f"# {'x' * 20_000}\n")
     one, two = (
-        document(run(place, "app", "-m", "mapping.py", "--json", "-j", jobs)) for jobs in "12"
+        document(run_program(place, "app", "-m", "mapping.py", "--json", "-j", jobs))
+        for jobs in "12"
     )
     assert one["totals"]["files_changed"] == 21
     assert one == two

@@ -145,7 +145,7 @@ def test_files_that_git_ignores_are_left_out_unless_they_are_named(tmp_path: Pat
     for name in ("app.py", "build/made.py", "notes.txt"):
         (tmp_path / name).write_text(f'B = "{SQL}"\n')
     found = [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path])]
-    assert found == ["app.py"]
+    assert found == [".gitignore", "app.py", "notes.txt"]
     found = [p.name for p in files.find([tmp_path / "build", tmp_path / "build" / "made.py"])]
     assert found == ["made.py"]
 
@@ -212,7 +212,18 @@ def test_without_git_what_gitignore_names_is_left_out(tmp_path: Path) -> None:
     for name in ("made/a.py", "src/a.gen.py", "src/local.py", "src/b.py", "local.py"):
         (tmp_path / name).write_text("")
     found = [p.relative_to(tmp_path).as_posix() for p in files.find([tmp_path])]
-    assert found == ["local.py", "src/b.py"]
+    assert found == [".gitignore", "local.py", "src/.gitignore", "src/b.py"]
+
+
+def test_text_of_an_unknown_kind_is_searched_and_listed(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("count:\n\tpsql -c 'SELECT qty FROM order_line_items'\n")
+    (tmp_path / "notes.txt").write_text("order_line_items\n")
+    (tmp_path / "heap.dat").write_bytes(b"order_line_items\0\1")
+    (tmp_path / "large.csv").write_text("order_line_items\n" * 300_000)
+    (tmp_path / "picture.png").write_bytes(b"order_line_items")
+    report = project.run([tmp_path], DEFAULT)
+    assert [file.path.name for file in report.files] == ["Makefile", "notes.txt"]
+    assert (report.searched, report.totals.needs_a_look, report.totals.edits) == (2, 3, 0)
 
 
 def test_files_are_chosen_by_patterns(tmp_path: Path) -> None:
@@ -252,6 +263,15 @@ def test_generated_files_are_listed_and_stay(tmp_path: Path) -> None:
     assert change(path) == f'# @generated\nB = "{SQL}"\n'.encode()
     (report,) = project.run([path], DEFAULT).files
     assert "a generated file" in report.part.findings[-1].reason
+
+
+def test_python_that_is_too_large_for_a_tree_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "data.py"
+    path.write_text(f'B = "{SQL}"\nROWS = """{"x" * 2_000_000}"""\n')
+    assert change(path) == path.read_bytes()
+    (report,) = project.run([path], DEFAULT).files
+    assert {found.outcome for found in report.part.findings} == {Outcome.LOOK}
+    assert "too large" in report.part.findings[0].reason
 
 
 def test_what_git_could_not_give_back_is_told(tmp_path: Path) -> None:

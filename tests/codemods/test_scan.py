@@ -5,15 +5,18 @@ The verdicts come from the plan's own table.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from codemods import scan
 from codemods.scan.needs import NOT_SERVED, Need
 from compat.fidelity import behaviours
-from compat.mapping import Mapping, load
+from compat.mapping import Form, Mapping, load
+from compat.shapes import Choice
 from tests.codemods.mappings import mapping
 from tests.codemods.test_command import run
 
@@ -48,6 +51,12 @@ def needs(place: Path, converting: Mapping, name: str, text: str) -> list[tuple[
         ("\\copy order_line_items from 'x.csv'", "COPY_FROM"),
         ("COPY order_line_items TO STDOUT", None),
         ("LOCK TABLE order_line_items IN SHARE MODE", "LOCK"),
+        ("SELECT qty FROM order_line_items l WHERE id = 1 FOR NO KEY UPDATE OF l", "ROW_LOCKS"),
+        (
+            "SELECT 1 FROM orders JOIN order_line_items USING (id) FOR SHARE SKIP LOCKED",
+            "ROW_LOCKS",
+        ),
+        ("CREATE POLICY p ON order_line_items FOR UPDATE USING (qty > 0)", None),
         ("MERGE INTO ONLY order_line_items t USING s ON true WHEN MATCHED THEN DELETE", "MERGE"),
         ("UPDATE order_line_items SET qty = 1 WHERE CURRENT OF c", "SYSTEM_COLUMNS"),
         ("SELECT ctid FROM order_line_items", "SYSTEM_COLUMNS"),
@@ -148,12 +157,14 @@ def test_django_models_are_known_in_other_files(tmp_path: Path, converting: Mapp
         "Line.objects.bulk_create(rows, update_conflicts=True, unique_fields=['id'])\n"
         "Line.objects.bulk_create(rows)\n"
         "Other.objects.bulk_create(rows, ignore_conflicts=True)\n"
-        "Line.objects.annotate(n=Count('returns'))\n",
+        "Line.objects.annotate(n=Count('returns'))\n"
+        "Line.objects.select_for_update(skip_locked=True).first()\n",
     )
     assert found == [
         (1, Need.ON_CONFLICT_ANY),
         (2, Need.ON_CONFLICT),
         (5, Need.GROUP_BY_KEY),
+        (6, Need.ROW_LOCKS),
     ]
 
 
@@ -170,6 +181,22 @@ def test_the_verdict_depends_on_the_form_and_the_server() -> None:
     assert Need.MERGE.verdict("updatable", 16) == NOT_SERVED
     assert Need.MERGE.verdict("updatable", 17) == "kept"
     assert Need.MERGE.verdict("updatable", None) == "kept with a note"
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_every_form_has_a_verdict_for_every_need(converting: Mapping, form: Form) -> None:
+    mapping = dataclasses.replace(converting, form=form)
+    verdicts = {need: need.verdict_of(mapping, 18) for need in Need}
+    assert verdicts[Need.ROW_LOCKS] == "kept"
+    assert (verdicts[Need.ON_CONFLICT] == NOT_SERVED) == (form == "instead_of")
+    assert verdicts == {need: need.verdict(form, 18) for need in Need}
+
+
+def test_rows_in_several_tables_cannot_be_locked(converting: Mapping) -> None:
+    closed = dataclasses.replace(converting.target, name="closed_lines")
+    divided = dataclasses.replace(converting, choices=(Choice(closed, "qty = 0"),))
+    assert Need.ROW_LOCKS.verdict_of(divided, 18) == NOT_SERVED
+    assert Need.TRUNCATE.verdict_of(divided, 18) == NOT_SERVED
 
 
 def test_the_command_says_where_what_and_what_instead(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from codemods import sql
 from codemods.edits import Edit, OverlappingEdits, apply
 from codemods.findings import Outcome
 from codemods.sql import lexer, postgres
+from codemods.sql.lexer import Kind
 from tests.codemods.cases import NAMES, ORDER_LINES
 
 DEFAULT = NAMES["default"]
@@ -35,6 +36,18 @@ def test_a_mask_has_the_length_of_the_text() -> None:
     for masked in lexer.masks(text, found):
         assert len(masked) == len(text)
         assert "':c'"[1:] in masked.replace("it''s ", "'")
+
+
+def test_a_statement_begins_with_its_first_sign() -> None:
+    """A dump has megabytes of masked rows between two statements; nobody reads them twice."""
+    text = "SELECT 1;" + " \n" * 1_000 + "-- b\nSELECT 2; ;\n"
+    found = lexer.segments(text)
+    assert [text[a:b] for a, b in lexer.statements(text, found)] == [
+        "SELECT 1",
+        "-- b\nSELECT 2",
+        "",
+    ]
+    assert [s.kind for s in found] == [Kind.SEMICOLON, Kind.COMMENT, Kind.SEMICOLON, Kind.SEMICOLON]
 
 
 def test_a_semicolon_inside_a_string_does_not_end_a_statement() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from compat import catalog, rules, state
-from compat.compile import copy, install, swap
+from compat.compile import copy, install, lookups, swap
 from compat.mapping import Mapping
 from compat.names import qualified
 
@@ -116,6 +116,7 @@ class Migration:
         """Copy all rows in batches, sweep up the rest, and say so."""
         copy_batches(self.conn, self.mapping, size)
         sweep(self.conn, self.mapping, size)
+        self.run(lookups.settle(self.mapping))
         state.set_phase(self.conn, self.mapping.name, "copied")
         return self
 
@@ -232,7 +233,7 @@ def uninstalled(conn: Connection) -> bool:
         conn,
         "SELECT (SELECT count(*) FROM compat.mapping) + (SELECT count(*) FROM compat.foreign_key)"
         " + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'compat'::regnamespace"
-        "    AND prorettype = 'trigger'::regtype AND proname !~ '^refuse_')",
+        "    AND prorettype = 'trigger'::regtype AND proname !~ '^(refuse|note)_')",
     )
 
 

@@ -275,6 +275,83 @@ def test_a_row_that_another_connection_left_as_it_was_is_written(
     assert meet(conn, connect, same, "UPDATE lines SET qty = 7") == ("done", 1, None)
 
 
+def change_between_snapshot_and_horizon(
+    conn: Connection, connect: Callable[[], Connection], setting: str = ""
+) -> tuple[Any, ...]:
+    """Let a statement wait after it has taken its snapshot; change its row; return what it gave."""
+    conn.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';"
+        'CREATE TRIGGER "a first" BEFORE UPDATE ON lines FOR EACH STATEMENT EXECUTE FUNCTION wait()'
+    )
+    other = connect()
+    other.execute(setting)
+    with threads(1) as pool:
+        conn.execute("SELECT pg_advisory_lock(7)")
+        given = pool.submit(outcome, other, "UPDATE lines SET qty = qty + 1 WHERE id = 1")
+        until_waiting(conn, other)
+        conn.execute("UPDATE lines SET qty = 100 WHERE id = 1")
+        conn.execute("SELECT pg_advisory_unlock(7)")
+        return given.result(PATIENCE)
+
+
+@pytest.mark.parametrize("setting", ["", "SET compat.horizon = '-1000'"])
+def test_the_age_of_a_row_is_compared_with_the_snapshot_of_the_statement(
+    conn: Connection, connect: Callable[[], Connection], setting: str
+) -> None:
+    cut_over_lines(conn)
+    assert change_between_snapshot_and_horizon(conn, connect, setting) == ("failed", "40001")
+    assert value(conn, "SELECT qty FROM lines WHERE id = 1") == 100
+    # VOLATILE, it would take a snapshot of its own: where nobody else writes, the update is lost.
+    noting = "SELECT provolatile::text FROM pg_proc WHERE proname = 'note_horizon'"
+    assert value(conn, noting) == "s"
+
+
+@pytest.mark.parametrize("horizon", ["", "2147483647"], ids=["by age", "by contents"])
+def test_rows_are_written_alike_whether_told_by_age_or_by_contents(
+    conn: Connection, horizon: str
+) -> None:
+    migration = cut_over_lines(conn)
+    conn.execute(
+        "INSERT INTO lines (order_id, price) SELECT i, i || '.5' FROM generate_series(2, 9) i"
+    )
+    twin = migration.twin()
+    conn.execute(f"INSERT INTO {twin} SELECT * FROM lines")
+    conn.execute("SELECT set_config('compat.horizon', %s, false)", [horizon])
+    for statement in (
+        "UPDATE {0} SET qty = qty + id, note = 'n' RETURNING *",
+        "UPDATE {0} SET price = '7', status = 2, created = created + 1 WHERE id < 5 RETURNING *",
+        "UPDATE {0} SET deleted = true WHERE id IN (2, 3) RETURNING *",
+        "UPDATE {0} SET order_id = order_id + 100 WHERE id = 4",
+        "DELETE FROM {0} WHERE id > 6 RETURNING *",
+    ):
+        on_table, on_view = (outcome(conn, statement.format(name)) for name in (twin, "lines"))
+        assert on_view == on_table, statement
+        assert migration.legacy_rows() == migration.rows(twin)
+
+
+def test_an_outer_statement_does_not_take_an_inner_ones_snapshot_for_its_own(
+    conn: Connection, connect: Callable[[], Connection]
+) -> None:
+    cut_over_lines(conn)
+    conn.execute("INSERT INTO lines (order_id) VALUES (2)")
+    conn.execute(
+        "CREATE FUNCTION inner_one() RETURNS integer LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_advisory_xact_lock(7); UPDATE lines SET qty = 5 WHERE id = 2; "
+        "RETURN 1; END'"
+    )
+    other = connect()
+    with threads(1) as pool:
+        conn.execute("SELECT pg_advisory_lock(7)")
+        statement = "UPDATE lines SET qty = qty + inner_one() WHERE id = 1"
+        given = pool.submit(outcome, other, statement)
+        until_waiting(conn, other)
+        conn.execute("UPDATE lines SET qty = 100 WHERE id = 1")
+        conn.execute("SELECT pg_advisory_unlock(7)")
+        assert given.result(PATIENCE) == ("failed", "40001")
+    assert value(conn, "SELECT qty FROM lines WHERE id = 1") == 100
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 @pytest.mark.parametrize("statement", ["UPDATE lines SET qty = 9", "DELETE FROM lines"])
 def test_stricter_isolation_levels_refuse_as_they_do_on_a_table(

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from compat import rules
+from compat.run.plan import plan
 from tests.compat.migrations import Connection, Migration, lines, one, outcome, renamed, value
 
 Role = Callable[[str], str]
@@ -303,3 +304,69 @@ def test_readers_through_views_and_a_cutover_do_not_lock_each_other_out(
             migration.cutover()
         assert reader.execute("SELECT count(*) FROM few").fetchone() == (2,)
     migration.cutover()
+
+
+# Partitions, publications ------------------------------------------------------------------------
+
+PARTITIONED = """
+CREATE TABLE tickets (id integer, status integer, note text, PRIMARY KEY (id, status));
+CREATE TABLE tickets_v2 (id integer, state text, note text, PRIMARY KEY (id, state))
+    PARTITION BY LIST (state);
+CREATE TABLE tickets_open PARTITION OF tickets_v2 FOR VALUES IN ('open');
+CREATE TABLE tickets_done PARTITION OF tickets_v2 FOR VALUES IN ('done');
+INSERT INTO tickets VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 1, 'c');
+"""
+
+
+def tickets(conn: Connection, **options: Any) -> Migration:
+    conn.execute(PARTITIONED)
+    state = rules.ValueMap("status", "state", ((1, "open"), (2, "done")))
+    columns: list[rules.AnyRule] = [rules.Column("id", "id"), state, rules.Column("note", "note")]
+    return Migration.between(conn, "tickets", "tickets_v2", columns, **options)
+
+
+def test_rows_move_between_partitions_by_what_a_rule_converts(conn: Connection) -> None:
+    migration = tickets(conn).expand().copy(size=1)
+
+    def write() -> None:
+        update = "UPDATE tickets SET status = 3 - status, note = note || '!' WHERE id < 3"
+        assert conn.execute(f"{update} RETURNING id, status").rowcount == 2
+        conn.execute("INSERT INTO tickets VALUES (9, 2, 'z'), (8, 1, 'y')")
+        assert conn.execute("DELETE FROM tickets WHERE id > 7").rowcount == 2
+        assert outcome(conn, "UPDATE tickets SET status = 7 WHERE id = 1")[0] == "failed"
+
+    write()
+    assert migration.standby_rows() == migration.legacy_rows()
+    migration.cutover()
+    write()
+    assert value(conn, "SELECT count(*) FROM tickets_open") == 2
+    conn.execute("UPDATE tickets_v2 SET state = 'done' WHERE id = 3")
+    conn.execute("INSERT INTO tickets_done VALUES (5, 'done', 'direct')")
+    expected = [(1, 1, "a!!"), (2, 2, "b!!"), (3, 2, "c"), (5, 2, "direct")]
+    assert migration.legacy_rows() == migration.retired_rows() == expected
+    migration.uncutover()
+    assert migration.legacy_rows() == migration.standby_rows() == expected
+
+
+def test_a_bridge_cannot_move_rows_between_partitions_and_says_so(conn: Connection) -> None:
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as refused:
+        tickets(conn, form="bridged").expand()
+    assert "tickets_v2 is partitioned by state, which triggers of the form bridged write" in str(
+        refused.value.diag.message_primary
+    )
+    assert "form='instead_of'" in str(refused.value.diag.message_hint)
+
+
+@pytest.mark.parametrize("form", ["reversed", "bridged"])
+def test_the_plan_names_the_publications_of_a_table_that_gets_columns(
+    conn: Connection, form: str
+) -> None:
+    migration = lines(conn, form=form)
+    table = "lines" if form == "reversed" else "lines_v2"
+    conn.execute(f'CREATE PUBLICATION "all of it; %" FOR TABLE {table}')
+    found = [
+        item for item in plan(conn, migration.mapping).dependents if "adds" in item.what_happens
+    ]
+    (item,) = found
+    assert (item.kind, item.name, item.verdict) == ("publication", '"all of it; %"', "warning")
+    assert "state" in item.what_happens or "status" in item.what_happens

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from compat import rules, state
-from compat.errors import CompatError, DataError
+from compat.errors import DataError, MappingError
 from compat.mapping import Mapping
 from compat.names import ident
 from compat.run import health
@@ -459,12 +459,27 @@ def test_the_plan_names_an_index_that_finds_rows_by_the_number(conn: Connection)
     assert suggested_indexes(migrations(conn, keep=False)[1].mapping) == ()
 
 
-def test_a_reference_to_the_own_table_is_refused_with_a_way_out(conn: Connection) -> None:
-    conn.execute("CREATE TABLE people (id integer PRIMARY KEY, boss integer)")
-    conn.execute("CREATE TABLE people_v2 (id uuid, legacy_id integer PRIMARY KEY, boss uuid)")
-    boss = rules.Lookup("boss", "boss", rules.Referenced("public", "people_v2"))
-    with pytest.raises(CompatError, match="the parent is the target itself"):
-        Migration.between(conn, "people", "people_v2", [rules.Column("id", "legacy_id"), boss])
+def test_parents_are_not_taken_back_under_their_children(conn: Connection) -> None:
+    conn.execute(TABLES)
+    customers, invoices, lines = migrations(conn, keep=False)
+    for migration in (customers, invoices, lines):
+        migration.expand().copy()
+    lines.cutover()
+    for parent, child, hint in (
+        (
+            customers,
+            "invoices finds in public.customers_v2",
+            "Take invoices back first: `compat unexpand",
+        ),
+        (invoices, "lines finds in public.invoices_v2", "`compat rollback lines --execute`, then"),
+    ):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=child) as refused:
+            parent.unexpand()
+        assert hint in str(refused.value.diag.message_hint)
+    lines.uncutover().unexpand()
+    invoices.unexpand()
+    customers.unexpand()
+    assert uninstalled(conn)
 
 
 def test_odd_names_work_everywhere(conn: Connection) -> None:
@@ -491,3 +506,100 @@ def test_odd_names_work_everywhere(conn: Connection) -> None:
     assert migration.legacy_rows() == migration.retired_rows() == [(1, 5), (2, 5)]
     with pytest.raises(psycopg.errors.ForeignKeyViolation, match='constraint "%s "x""'):
         conn.execute("INSERT INTO old VALUES (3, 3)")
+
+
+ORDERS = """
+CREATE TABLE orders (id serial PRIMARY KEY, note text);
+CREATE TABLE items (
+    order_id integer REFERENCES orders ON UPDATE CASCADE,
+    line_no integer,
+    qty integer NOT NULL DEFAULT 1,
+    PRIMARY KEY (order_id, line_no)
+);
+CREATE TABLE labels (
+    order_id integer, line_no integer, text text,
+    FOREIGN KEY (order_id, line_no) REFERENCES items
+);
+CREATE TABLE orders_v2 (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), legacy_id integer NOT NULL UNIQUE, note text
+);
+CREATE TABLE items_v2 (
+    order_id uuid REFERENCES orders_v2,
+    order_number integer NOT NULL,
+    line_no integer,
+    qty integer NOT NULL,
+    PRIMARY KEY (order_id, line_no),
+    UNIQUE (order_number, line_no)
+);
+INSERT INTO orders VALUES (1), (2), (3);
+INSERT INTO items VALUES (1, 1), (1, 2), (2, 1);
+INSERT INTO labels VALUES (2, 1, 'fragile');
+"""
+
+
+def orders(conn: Connection, *, keep: str | None = "order_number") -> tuple[Migration, Migration]:
+    conn.execute(
+        ORDERS if keep else ORDERS.replace("order_number integer NOT NULL", "order_number integer")
+    )
+    same = [rules.Column("line_no", "line_no"), rules.Column("qty", "qty")]
+    whose = rules.Lookup("order_id", "order_id", rules.Referenced("public", "orders_v2"), keep=keep)
+    identity, note = rules.Column("id", "legacy_id"), rules.Column("note", "note")
+    return (
+        Migration.between(conn, "orders", "orders_v2", [identity, note], form="instead_of"),
+        Migration.between(conn, "items", "items_v2", [whose, *same]),
+    )
+
+
+def test_a_reference_may_be_part_of_the_key(conn: Connection) -> None:
+    parents, items = orders(conn)
+    conn.execute("CREATE TABLE twin (LIKE items INCLUDING ALL)")
+    conn.execute("INSERT INTO twin SELECT * FROM items")
+    conn.execute("ALTER TABLE twin ADD FOREIGN KEY (order_id) REFERENCES orders")
+    statements = (
+        "INSERT INTO {0} VALUES (2, 2, 5), (3, 1, 6) RETURNING *",
+        "INSERT INTO {0} VALUES (2, 2, 5)",
+        "INSERT INTO {0} VALUES (9, 1, 5)",
+        "INSERT INTO {0} (order_id, line_no) VALUES (3, 9) RETURNING *",
+        "UPDATE {0} SET qty = qty + 1 WHERE order_id = 1 RETURNING *",
+        "UPDATE {0} SET order_id = 3, line_no = 7 WHERE order_id = 2 AND line_no = 2 RETURNING *",
+        "UPDATE {0} SET order_id = 9 WHERE order_id = 3 AND line_no = 7",
+        "UPDATE {0} SET line_no = 1 WHERE order_id = 3 AND line_no = 7",
+        "DELETE FROM {0} WHERE order_id = 3 RETURNING *",
+    )
+    parents.expand().copy()
+    items.expand().copy(size=1)
+    with conn.transaction(force_rollback=True):
+        for statement in statements:
+            expected = outcome(conn, statement.format("twin"))
+            assert outcome(conn, statement.format("items")) == expected, statement
+        assert items.standby_rows() == items.legacy_rows() == items.rows("twin")
+    # The twin's key leads to a table, as it is now; the view of parents comes later.
+    items.cutover()
+    for statement in statements:
+        expected = outcome(conn, statement.format("twin"))
+        assert outcome(conn, statement.format("items")) == expected, statement
+        assert items.legacy_rows() == items.retired_rows() == items.rows("twin"), statement
+    assert outcome(conn, "DELETE FROM items WHERE order_id = 2") == ("failed", "23503")
+    conn.execute("DROP TABLE twin")
+    parents.cutover()
+    conn.execute("UPDATE orders SET id = 8 WHERE id = 1")
+    assert items.legacy_rows() == items.retired_rows() == [(2, 1, 1), (8, 1, 2), (8, 2, 2)]
+    conn.execute(
+        "INSERT INTO items_v2 (order_id, line_no, qty) SELECT id, 3, 4 FROM orders_v2"
+        " WHERE legacy_id = 2"
+    )
+    conn.execute(
+        "UPDATE items_v2 SET order_id = o.id FROM orders_v2 o"
+        " WHERE o.legacy_id = 3 AND items_v2.line_no = 3"
+    )
+    assert items.legacy_rows() == items.retired_rows()
+    assert (3, 3, 4) in items.legacy_rows()
+    for migration in (items, parents):
+        migration.uncutover()
+        migration.unexpand()
+    assert items.legacy_rows() == [(2, 1, 1), (3, 3, 4), (8, 1, 2), (8, 2, 2)]
+
+
+def test_a_reference_in_the_key_needs_the_number_beside_it(conn: Connection) -> None:
+    with pytest.raises(MappingError, match=r"only with the number beside it.*keep=…"):
+        orders(conn, keep=None)

@@ -6,13 +6,21 @@ back.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
-from compat import rules
+from compat import catalog, rules
+from compat.errors import CatalogError
 from compat.mapping import Mapping
-from compat.shapes import Choice, Half
+from compat.run import steps
+from compat.run.dependents import Dependent, dependents
+from compat.run.plan import plan
+from compat.run.preflight import CutoverRefused
+from compat.run.steps import check_tables
+from compat.shapes import Choice, Half, Parent
 from tests.compat.migrations import Connection, Migration, one, outcome, value
 from tests.compat.shaped import (
     MAKERS,
@@ -126,6 +134,74 @@ def test_a_renamed_parent_is_renamed_in_every_legacy_row(conn: Connection) -> No
     assert migration.retired_rows() == migration.legacy_rows()
 
 
+@pytest.mark.parametrize("orphans", ["keep", "delete"])
+def test_an_update_of_something_else_does_not_lock_the_parent(
+    conn: Connection, orphans: str
+) -> None:
+    tasks(conn, orphans).expand().cutover()
+    conn.execute("INSERT INTO task (author, task) VALUES ('Ann', 'a'), ('Ann', 'b')")
+    locked_by = "SELECT xmax FROM author"
+    before = value(conn, locked_by)
+    conn.execute("UPDATE task SET prio = 1")
+    assert value(conn, locked_by) == before
+    if orphans == "keep":
+        conn.execute("DELETE FROM task WHERE task = 'b'")
+        assert value(conn, locked_by) == before
+
+
+@pytest.mark.parametrize("statement", ["UPDATE task SET prio = 1", "DELETE FROM task"])
+@pytest.mark.parametrize("renamed_back", [False, True])
+def test_who_writes_a_row_while_its_parent_is_renamed_hears_of_it(
+    conn: Connection, url: str, statement: str, renamed_back: bool
+) -> None:
+    migration = tasks(conn).expand().cutover()
+    conn.execute("INSERT INTO task (author, task) VALUES ('Ann', 'a')")
+    with psycopg.connect(url) as v2, ThreadPoolExecutor(1) as others:
+        v2.execute("UPDATE author SET name = 'Anna'")
+        waiting = others.submit(outcome, conn, f"{statement} WHERE author = 'Ann'")
+        while not value(
+            v2,
+            "SELECT %s = ANY (pg_blocking_pids(%s))",
+            [v2.info.backend_pid, conn.info.backend_pid],
+        ):
+            assert not waiting.done()
+        if renamed_back:
+            v2.execute("UPDATE author SET name = 'Ann'")
+        v2.commit()
+        told = waiting.result(timeout=30)
+    assert told == (("done", 1, None) if renamed_back else ("failed", "40001"))
+    assert migration.retired_rows() == migration.legacy_rows()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE task SET prio = 1", "DELETE FROM task"])
+def test_a_snapshot_from_before_its_parent_was_renamed_writes_no_row(
+    conn: Connection, url: str, statement: str
+) -> None:
+    tasks(conn).expand().cutover()
+    conn.execute("INSERT INTO task (author, task) VALUES ('Ann', 'a')")
+    with psycopg.connect(url) as older:
+        older.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        assert value(older, "SELECT author FROM task") == "Ann"
+        conn.execute("UPDATE author SET name = 'Anna'")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            older.execute(f"{statement} WHERE author = 'Ann'")
+
+
+def test_a_reference_that_leads_nowhere_stays_until_its_columns_change(conn: Connection) -> None:
+    migration = tasks(conn).expand().cutover()
+    conn.execute("ALTER TABLE task2 DROP CONSTRAINT task2_author_fkey")
+    conn.execute("INSERT INTO task (author, task) VALUES ('Ann', 'a')")
+    conn.execute("DELETE FROM author")
+    reference = value(conn, "SELECT author FROM task2")
+    conn.execute("UPDATE task SET prio = 1, id = 7, author = NULL")
+    assert one(conn, "SELECT id, prio, author FROM task2") == (7, 1, reference)
+    conn.execute("UPDATE task SET author = 'Ben'")
+    assert value(conn, "SELECT name FROM author JOIN task2 ON author = author.id") == "Ben"
+    conn.execute("UPDATE task SET author = NULL")
+    assert value(conn, "SELECT author FROM task2") is None
+    assert migration.retired_rows() == migration.legacy_rows()
+
+
 def test_a_parent_that_nobody_references_stays_or_goes_as_declared(conn: Connection) -> None:
     tasks(conn, orphans="delete").expand().cutover()
     conn.execute("INSERT INTO task (author, task) VALUES ('Ann', 'a'), ('Ann', 'b'), ('Ben', 'c')")
@@ -153,6 +229,14 @@ def test_a_row_that_v2_has_put_elsewhere_stays_there_until_it_is_due(conn: Conne
     assert one(conn, "SELECT * FROM done_jobs") == (1, "done", 2, "mine")
     conn.execute("UPDATE jobs SET state = 'open'")
     assert one(conn, "SELECT * FROM open_jobs") == (1, "open", 2, "mine")
+    assert migration.retired_rows() == migration.legacy_rows()
+
+
+def test_a_row_of_v2_that_fits_nowhere_may_change_where_it_is(conn: Connection) -> None:
+    migration = jobs(conn, remainder="state = 'open'").expand().cutover()
+    conn.execute("INSERT INTO done_jobs VALUES (1, 'lost', 1, 'mine')")
+    assert outcome(conn, "UPDATE jobs SET n = 2") == ("done", 1, None)
+    assert one(conn, "SELECT * FROM done_jobs") == (1, "lost", 2, "mine")
     assert migration.retired_rows() == migration.legacy_rows()
 
 
@@ -253,3 +337,99 @@ def test_columns_that_share_a_document_change_together(conn: Connection, shape: 
     assert value(conn, stored) == {"ink": "green", "cap": "black", "clip": "gold"}
     conn.execute("UPDATE pens SET cap = 'white', is_empty = false, id = 2")
     assert migration.retired_rows() == migration.legacy_rows() == [(2, "green", "white", False)]
+
+
+# What a shape cannot serve -----------------------------------------------------------------------
+
+
+def hanging_on(migration: Migration) -> list[Dependent]:
+    legacy = migration.mapping.legacy
+    relation = catalog.find(migration.conn, legacy.name)
+    assert relation is not None
+    return [
+        item
+        for item in dependents(migration.conn, migration.mapping, relation)
+        if item.kind == "foreign key"
+    ]
+
+
+def test_rows_that_are_referenced_cannot_be_split_by_predicate(conn: Connection) -> None:
+    migration = jobs(conn).expand()
+    conn.execute("CREATE TABLE notes (job integer REFERENCES jobs)")
+    conn.execute("ALTER TABLE jobs ADD CONSTRAINT itself FOREIGN KEY (id) REFERENCES jobs")
+    assert [(item.name, item.verdict) for item in hanging_on(migration)] == [
+        ("public.jobs.itself", "refusal"),
+        ("public.notes.notes_job_fkey", "refusal"),
+    ]
+    with pytest.raises(CutoverRefused, match="a foreign key references one"):
+        steps.cutover(conn, "jobs")
+    conn.execute("DROP TABLE notes; ALTER TABLE jobs DROP CONSTRAINT itself")
+    assert steps.cutover(conn, "jobs").changed
+
+
+def test_rows_found_by_tag_and_key_cannot_be_referenced_by_the_key(conn: Connection) -> None:
+    migration = people(conn)[1].expand()
+    conn.execute("CREATE TABLE orders (customer integer REFERENCES customer)")
+    (key,) = hanging_on(migration)
+    assert key.verdict == "refusal"
+    assert "a column of its own" in key.fix
+    with pytest.raises(CutoverRefused, match=r"no unique constraint on \(legacy_id\)"):
+        steps.cutover(conn, "customer")
+
+
+ALIKE = (
+    "numeric(10,2)",
+    "numeric(10,2)[]",
+    "cents",
+    "character(3)",
+    "character varying(9)",
+    "cidr",
+    "mood",
+    "timestamp with time zone",
+    "uuid",
+)
+UNLIKE = ("numeric", "numeric[]", "amount", "double precision", "interval", "jsonb", "bpchar")
+
+
+def test_a_parent_is_found_only_by_values_of_which_equal_ones_look_alike(
+    conn: Connection,
+) -> None:
+    conn.execute(
+        "CREATE DOMAIN cents AS numeric(10,2); CREATE DOMAIN amount AS numeric;"
+        "CREATE TYPE mood AS ENUM ('good', 'bad')"
+    )
+    for identity in ALIKE:
+        check_tables(conn, priced(conn, identity))
+    for identity in UNLIKE:
+        mapping = priced(conn, identity)
+        with pytest.raises(CatalogError, match=r"public.author cannot be found by name \("):
+            check_tables(conn, mapping)
+    with pytest.raises(CatalogError, match="may look different"):
+        plan(conn, mapping)
+
+
+def test_a_collation_that_takes_different_texts_for_equal_finds_no_parent(
+    conn: Connection,
+) -> None:
+    # Made as ICU would: not every server is built with it.
+    conn.execute('CREATE COLLATION nocase FROM "C"')
+    mapping = priced(conn, "text COLLATE nocase")
+    assert steps.can_expand(conn, mapping)
+    conn.execute("UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'nocase'")
+    with pytest.raises(CatalogError, match=r"name \(text COLLATE nocase\)"):
+        steps.can_expand(conn, mapping)
+
+
+def priced(conn: Connection, identity: str) -> Mapping:
+    """Return the mapping of a table whose parents are found by a column of this type."""
+    conn.execute(
+        "DROP TABLE IF EXISTS task, task2, author;"
+        f"CREATE TABLE task (id integer PRIMARY KEY, author {identity});"
+        f"CREATE TABLE author (id serial PRIMARY KEY, name {identity} UNIQUE);"
+        "CREATE TABLE task2 (id integer PRIMARY KEY, author integer REFERENCES author)"
+    )
+    legacy, target, parent = reflected(conn, "task", "task2", "author")
+    own = (rules.Column("id", "id"), rules.Column("author", "name"))
+    return Mapping(
+        "task", legacy, target, own, parts=(Parent(parent, (("id", "author"),), ("author",)),)
+    )

@@ -1,4 +1,4 @@
-"""Rows of several tables, written at once under the legacy name and in every table of v2.
+"""Rows of one or several tables, written at once under the legacy name and in those of v2.
 
 What was acknowledged counts, and in the end the retired table is what the view shows.
 """
@@ -9,12 +9,15 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import psycopg
 import pytest
 
-from compat.run import copy, steps
+from compat import rules
+from compat.mapping import Form
+from compat.run import copy, indexes, steps
 from tests.compat.migrations import Connection, Migration, one
 from tests.compat.shaped import customers, jobs, people, tasks
 
@@ -189,6 +192,54 @@ def v2_customer(choice: random.Random) -> tuple[str, int]:
     )
 
 
+def one_table(conn: Connection, form: Form) -> Migration:
+    """A table that converts its key and what is counted; both shapes are in one row, or in two."""
+    conn.execute(
+        "CREATE TABLE one (id serial PRIMARY KEY, n text NOT NULL DEFAULT '0',"
+        " kind integer NOT NULL DEFAULT 1, note text);"
+        "CREATE TABLE one_v2 (key bigint PRIMARY KEY, count integer NOT NULL, kind text NOT NULL,"
+        " note text, hidden text DEFAULT '')"
+    )
+    found = (
+        rules.Cast("id", "key"),
+        rules.Cast("n", "count"),
+        rules.ValueMap("kind", "kind", ((1, "a"), (2, "b"))),
+        rules.Column("note", "note"),
+    )
+    return Migration.between(conn, "one", "one_v2", found, form=form, accept=("n",))
+
+
+def legacy_one(choice: random.Random) -> tuple[str, int]:
+    key, kind = choice.randint(1, ROWS), choice.randint(1, 2)
+    return choice.choice(
+        [
+            (f"UPDATE one SET n = (n::int + 1)::text WHERE id = {key}", 1),
+            (f"UPDATE one SET n = (n::int + 1)::text, kind = {kind} WHERE id = {key}", 1),
+            (f"UPDATE one SET n = (n::int + 1)::text WHERE kind = {kind} AND id < 99", 1),
+            (f"UPDATE one SET kind = {kind}, note = '{kind}' WHERE id = {key}", 0),
+            (f"INSERT INTO one (id, kind) VALUES ({key + 100}, {kind})", 0),
+            (f"DELETE FROM one WHERE id = {key + 100}", 0),
+        ]
+    )
+
+
+def v2_one(choice: random.Random) -> tuple[str, int]:
+    key, kind = choice.randint(1, ROWS), choice.choice("ab")
+    return choice.choice(
+        [
+            (f"UPDATE one_v2 SET count = count + 1 WHERE key = {key}", 1),
+            (f"UPDATE one_v2 SET count = count + 1, kind = '{kind}' WHERE key = {key}", 1),
+            (f"UPDATE one_v2 SET hidden = hidden || '.' WHERE kind = '{kind}'", 0),
+            (
+                f"INSERT INTO one_v2 (key, count, kind) VALUES ({key + 100}, 0, '{kind}')"
+                + " ON CONFLICT (key) DO UPDATE SET count = one_v2.count",
+                0,
+            ),
+            (f"DELETE FROM one_v2 WHERE key = {key + 100}", 0),
+        ]
+    )
+
+
 Case = tuple[Callable[[Connection], Migration], Writes, Writes, str, str]
 CASES: dict[str, Case] = {
     "split by key": (
@@ -234,6 +285,41 @@ CASES: dict[str, Case] = {
         "SELECT sum(mail::int) FROM {}",
     ),
 }
+
+
+FORMS: dict[str, Case] = {
+    form: (
+        partial(one_table, form=form),
+        legacy_one,
+        v2_one,
+        f"INSERT INTO one (note) SELECT 'x' FROM generate_series(1, {ROWS})",
+        "SELECT sum(n::int) FROM {}",
+    )
+    for form in get_args(Form)
+    if form != "updatable"
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_both_sides_write_to_one_table_at_once_is_in_both_shapes(
+    conn: Connection, url: str, form: str
+) -> None:
+    make, legacy, v2, filling, total = FORMS[form]
+    migration = make(conn)
+    conn.execute(filling)
+    migration.expand().copy()
+    indexes.build(conn, migration.mapping)
+    migration.cutover()
+    added, seen = _let_write(url, [legacy] * LEGACY + [v2] * V2)
+    assert one(conn, total.format("one")) == (added,), seen
+    assert one(conn, "SELECT sum(count) FROM one_v2") == (added,), seen
+    both = "SELECT id, n::int, chr(96 + kind), note FROM one ORDER BY id"
+    assert (
+        conn.execute(both).fetchall()
+        == conn.execute("SELECT key, count, kind, note FROM one_v2 ORDER BY key").fetchall()
+    )
+    migration.uncutover()
+    assert one(conn, total.format("one")) == (added,)
 
 
 @pytest.mark.parametrize("shape", CASES)

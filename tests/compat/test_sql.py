@@ -18,7 +18,7 @@ from compat.catalog import ForeignKey
 from compat.compile import alter, copy, move, swap, switch
 from compat.compile.install import install
 from compat.compile.move import Batch, Rows
-from compat.mapping import Fill, Mapping
+from compat.mapping import Fill, Form, Mapping
 from compat.shapes import Choice, Half, Parent, Tag
 from compat.tables import Column, Constraint, Index, Policy, Sequence, Table
 from tests.compat.migrations import Connection
@@ -155,6 +155,53 @@ REFERRING = Mapping(
     ),
 )
 
+PEOPLE = Mapping(
+    "people",
+    Table(
+        "public",
+        "people",
+        (Column("id", "integer", False), Column("boss", "integer")),
+        (
+            Constraint("people_pkey", "primary_key", ("id",), "PRIMARY KEY (id)"),
+            Constraint(
+                "people_boss",
+                "foreign_key",
+                ("boss",),
+                "FOREIGN KEY (boss) REFERENCES public.people(id)",
+            ),
+        ),
+    ),
+    Table(
+        "public",
+        "persons",
+        (
+            Column("id", "uuid", False, "gen_random_uuid()"),
+            Column("number", "integer", False),
+            Column("boss_id", "uuid"),
+            Column("boss_number", "integer"),
+        ),
+        (
+            Constraint("persons_pkey", "primary_key", ("id",), "PRIMARY KEY (id)"),
+            Constraint("persons_number", "unique", ("number",), "UNIQUE (number)"),
+            Constraint(
+                "persons_boss",
+                "foreign_key",
+                ("boss_id",),
+                "FOREIGN KEY (boss_id) REFERENCES public.persons(id)",
+            ),
+        ),
+    ),
+    (
+        rules.Column("id", "number"),
+        rules.Lookup(
+            "boss",
+            "boss_id",
+            rules.Referenced("public", "persons", legacy="number"),
+            keep="boss_number",
+        ),
+    ),
+)
+
 CLIENTS = Table(
     "public",
     "clients",
@@ -244,6 +291,10 @@ PARENT = ForeignKey("fk", "public.tasks", ("remark",), "public.notes", ("text",)
 ITSELF = ForeignKey("up", "public.tasks", ("cents",), "public.tasks", ("task_id",), True)
 
 
+def switched(mapping: Mapping, before: Form, after: Form) -> list[str]:
+    return switch.statements(replace(mapping, form=before), replace(mapping, form=after))
+
+
 def moving(mapping: Mapping) -> list[str]:
     """A batch on its way into another database."""
     rows, batch = Rows(1, 9), Batch(mapping.name, 2, 3)
@@ -296,11 +347,13 @@ COMPILED: dict[str, Callable[[Mapping], list[str]]] = {
         *(f"-- {column}\n{query}" for column, query in copy.refused(mapping)),
         *(f"-- {column}\n{query}" for column, query in copy.losses(mapping)),
     ],
-    "switch": lambda mapping: switch.materialise(
-        replace(mapping, form="reversed"), replace(mapping, form="bridged")
+    "switch": lambda mapping: switched(mapping, "reversed", "bridged"),
+    "switch_to_bridged": lambda mapping: switched(mapping, "instead_of", "bridged"),
+    "switch_to_reversed": lambda mapping: switched(mapping, "instead_of", "reversed"),
+    "alter": lambda mapping: alter.alter(CHANGED, [alter.Change(mapping, CHANGED)], "copied"),
+    "alter_after_cutover": lambda mapping: alter.alter(
+        CHANGED, [alter.Change(mapping, CHANGED)], "cutover"
     ),
-    "alter": lambda mapping: alter.alter(mapping, CHANGED, "copied"),
-    "alter_after_cutover": lambda mapping: alter.alter(mapping, CHANGED, "cutover"),
     "repair": lambda mapping: alter.repair(mapping, "cutover"),
     "move": moving,
     "unmove": moving_back,
@@ -309,6 +362,10 @@ FILES = (
     {f"jobs_{step}": (CONVERTING, step) for step in COMPILED}
     | {f"secured_{step}": (SECURED, step) for step in ("create_compat_view", "uncontract")}
     | {f"references_{step}": (REFERRING, step) for step in ("create_sync", "drop_sync", "checks")}
+    | {
+        f"own_references_{step}": (PEOPLE, step)
+        for step in ("create_sync", "create_compat_view", "cutover", "contract")
+    }
     | {f"files_{step}": (RENAMING, step) for step in ("create_compat_view", "cutover", "copy")}
     | {f"halved_{step}": (HALVED, step) for step in ("create_compat_view", "copy")}
     | {"optionally_halved_create_compat_view": (OPTIONALLY_HALVED, "create_compat_view")}

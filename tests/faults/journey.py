@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +34,24 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "copy": ("--batch-size", "10", "--batch-seconds", "0", "--defer-indexes"),
     "cutover": ("--unverified",),
     "contract": ("--force", "--watch", "0s"),
+    "bridge": ("--to", "bridged"),
+    "reverse": ("--to", "reversed"),
+    "unswitch": ("--to", "instead_of"),
 }
+SWITCHES: Final = ("bridge", "reverse", "unswitch")
+"""`compat switch` to one form or another."""
 
 NONE: Final = "none"
 BEFORE_CUTOVER: Final = ("expanded", "copying", "copied")
+CUT_OVER: Final = (
+    "cutover",
+    "bridged",
+    "reversed",
+    "instead_of to bridged",
+    "instead_of to reversed",
+    "reversed to instead_of",
+)
+"""After the cutover: in the form `instead_of`, in others, and while a switch is under way."""
 
 STARTS: Final[Mapping[str, str]] = {
     "expand": NONE,
@@ -46,6 +61,9 @@ STARTS: Final[Mapping[str, str]] = {
     "rollback": "cutover",
     "contract": "cutover",
     "unexpand": "copied",
+    "bridge": "cutover",
+    "reverse": "cutover",
+    "unswitch": "reversed",
 }
 """The phase from which each command is harmed."""
 
@@ -57,6 +75,9 @@ POSSIBLE: Final[Mapping[str, tuple[str, ...]]] = {
     "rollback": ("cutover", "copied"),
     "contract": ("cutover", "contracted"),
     "unexpand": ("copied", NONE),
+    "bridge": ("cutover", "instead_of to bridged", "bridged"),
+    "reverse": ("cutover", "instead_of to reversed", "reversed"),
+    "unswitch": ("reversed", "reversed to instead_of", "cutover"),
 }
 """The phases in which a harmed command may leave the migration; the last is where it leads."""
 
@@ -68,6 +89,9 @@ WAY_BACK: Final[Mapping[str, str]] = {
     "rollback": "cutover",
     "contract": "rollback",
     "unexpand": "expand",
+    "bridge": "unswitch",
+    "reverse": "unswitch",
+    "unswitch": "reverse",
 }
 """What is done after the harm instead of going on."""
 
@@ -77,6 +101,11 @@ NEXT_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "copied": ("compat cutover",),
     "cutover": ("compat contract", "compat rollback"),
     "contracted": ("nothing",),
+    "bridged": ("compat contract", "compat rollback"),
+    "reversed": ("compat switch", "compat rollback"),
+    "instead_of to bridged": ("compat switch", "--to bridged", "resumes"),
+    "instead_of to reversed": ("compat switch", "--to reversed", "resumes"),
+    "reversed to instead_of": ("compat switch", "--to instead_of", "resumes"),
 }
 """What `compat status` must name as the next step."""
 
@@ -138,21 +167,30 @@ class Journey:
     def go_to(self, phase: str) -> None:
         """Take the migration to a phase, by commands that nobody harms."""
         while (now := self.phase()) != phase:
-            if now == "cutover":
+            if now in CUT_OVER and phase in ("bridged", "reversed"):
+                self.run("bridge" if phase == "bridged" else "reverse")
+            elif now in CUT_OVER and now != "cutover":
+                self.run("unswitch")
+            elif now == "cutover":
                 self.run("rollback")
-            elif phase == "cutover" and now == "copied":
+            elif phase in CUT_OVER and now == "copied":
                 self.run("cutover")
             elif now == NONE:
                 self.run("expand")
-            elif phase in ("copied", "cutover"):
+            elif phase in ("copied", *CUT_OVER):
                 self.run("copy")
             else:
                 self.run("unexpand")
 
     def phase(self) -> str:
-        """The phase that the database has noted."""
-        stored = state.load_all(self.conn)
-        return stored[0].phase if stored else NONE
+        """The phase that the database has noted, after the cutover with the form and the next."""
+        (stored,) = state.load_all(self.conn) or (None,)
+        if stored is None:
+            return NONE
+        form = stored.mapping.chosen_form
+        if stored.switching is not None:
+            return f"{form} to {stored.switching}"
+        return form if stored.phase == "cutover" and form != "instead_of" else stored.phase
 
     def reconnect(self) -> None:
         """Take a new connection, once the server takes any."""
@@ -172,15 +210,19 @@ class Journey:
         """
         self.until_nobody_works()
         status = self._status()
-        phase = str(status["phase"]) if status else NONE
+        phase = self.phase()
         if status:
+            told = (status["phase"], status["form"], status["switching"])
+            assert told == self._noted(), status
             assert not status["problems"], status
             assert all(step in status["next_step"] for step in NEXT_STEPS[phase]), status
+        assert bool(status) == (phase != NONE)
         waiting = self._waiting_indexes(phase)
         assert not waiting or (status and status["indexes_to_build"]), status
-        found = _without(waiting, catalogue(self.conn))
-        expected = [_without(waiting, picture) for picture in clean.pictures[phase]]
-        assert found in expected, _left_behind(found, expected[-1])
+        if phase in clean.pictures:
+            found = _without(waiting, catalogue(self.conn))
+            expected = [_without(waiting, picture) for picture in clean.pictures[phase]]
+            assert found in expected, _left_behind(found, expected[-1])
         assert not value(self.conn, _ADVISORY_LOCKS)
         self.clients.use(_NAMES.get(phase, "both"))
         self.compare(phase)
@@ -193,15 +235,20 @@ class Journey:
 
     def _compare(self, phase: str) -> None:
         sides = [] if phase == "contracted" else [LEGACY_DIALECT]
-        sides += [V2_DIALECT] if phase in ("copied", "cutover", "contracted") else []
+        sides += [V2_DIALECT] if phase in ("copied", "contracted", *CUT_OVER) else []
         assert [ledger.errors for ledger in self.clients.ledgers] == [[]] * CLIENTS
         for dialect in sides:
             assert not workload.discrepancies(self.conn, dialect, self.clients.ledgers)
             assert _originals(self.conn, dialect) == self._originals
         if phase == "copied":
             assert pairs(self.conn, self.mapping.standby) == pairs(self.conn, NAME)
-        if phase == "cutover":
+        if phase in ("cutover", "bridged", "instead_of to bridged"):
             assert pairs(self.conn, self.mapping.retired) == pairs(self.conn, NAME)
+
+    def _noted(self) -> tuple[str, str, str | None]:
+        """Phase, form and the form to which a switch is under way, as the database has them."""
+        (stored,) = state.load_all(self.conn)
+        return stored.phase, stored.mapping.chosen_form, stored.switching
 
     def _waiting_indexes(self, phase: str) -> set[str]:
         """Names and definitions of the indexes that the copy builds when the rows are there."""
@@ -216,7 +263,8 @@ class Journey:
                 return ("verify",)
             case "expand":
                 return ("expand", str(self._file), "--execute")
-        return (command, NAME, "--execute", *OPTIONS.get(command, ()))
+        step = "switch" if command in SWITCHES else command
+        return (step, NAME, "--execute", *OPTIONS.get(command, ()))
 
     def _status(self) -> dict[str, Any] | None:
         running = Command(self.url, ("status", "--json"), NEVER, self._folder)
@@ -254,8 +302,11 @@ def journey(server: Database, *, rate: float = 50.0) -> Iterator[Journey]:
                 migration.conn.close()
 
 
-def walk_through(server: Database) -> Clean:
-    """Take one journey without harm, and note how it looks on the way."""
+def walk_through(server: Database, *, switches: bool = False) -> Clean:
+    """Take one journey without harm, and note how it looks on the way.
+
+    :param switches: whether it leads through other forms, too
+    """
     clean = Clean()
     with journey(server) as calm:
 
@@ -276,6 +327,11 @@ def walk_through(server: Database) -> Clean:
         go("cutover", "cutover")
         go("rollback", "copied")
         go("cutover", "cutover")
+        if switches:
+            go("bridge", "bridged")
+            go("unswitch", "cutover")
+            go("reverse", "reversed")
+            go("unswitch", "cutover")
         go("contract", "contracted")
     return clean
 
@@ -289,13 +345,20 @@ def _originals(conn: psycopg.Connection, dialect: Dialect) -> list[tuple[Any, ..
 def _without(indexes: set[str], picture: Catalogue) -> Catalogue:
     """The picture without these indexes, and without what says whether a twin is validated.
 
-    A contract validates the twins in transactions of their own, which stay when it is ended.
+    A contract validates the twins in transactions of their own, which stay when it is ended. And
+    columns by their place among those that there are: what a switch adds comes and goes.
     """
     found = {kind: [row for row in rows if row[0] not in indexes] for kind, rows in picture.items()}
     found["constraints"] = [
         (table, name, definition.removesuffix(" NOT VALID"), name.endswith("__v2") or is_valid)
         for table, name, definition, is_valid in found["constraints"]
     ]
+    place = Counter[str]()
+    columns = []
+    for table, _, *column in sorted(found["columns"], key=lambda row: (row[0], row[1])):
+        place[table] += 1
+        columns.append((table, place[table], *column))
+    found["columns"] = sorted(columns, key=repr)
     return found
 
 

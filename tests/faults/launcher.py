@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -21,13 +20,10 @@ from typing import Any, Literal
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from tests.forked import processes
 from tests.run.support import DEADLINE, Ended, environment
 
 When = Literal["before", "sent", "after"]
-
-# Each command is a fork of a process that has imported everything, and starts in milliseconds.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["compat.cli", "verify.cli", "tests.faults.launcher"])
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,8 @@ class Command:
 
     def __init__(self, url: str, arguments: tuple[str, ...], point: Point, folder: Path) -> None:
         self._outputs = (folder / "out", folder / "err")
-        self._channel, theirs = _processes.Pipe()
-        self._process = _processes.Process(
+        self._channel, theirs = processes.Pipe()
+        self._process = processes.Process(
             target=_run, args=(url, arguments, point, self._outputs, theirs)
         )
         self._process.start()

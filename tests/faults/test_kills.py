@@ -22,6 +22,7 @@ from tests.faults.journey import (
     NONE,
     POSSIBLE,
     STARTS,
+    SWITCHES,
     WAY_BACK,
     Clean,
     Journey,
@@ -45,8 +46,11 @@ DRAWN: Final[Mapping[str, int]] = {
     "rollback": 8,
     "contract": 5,
     "unexpand": 4,
+    "bridge": 6,
+    "reverse": 8,
+    "unswitch": 8,
 }
-"""How many statements of each command are drawn: fifty in all."""
+"""How many statements of each command are drawn: seventy in all."""
 
 
 @dataclass(frozen=True)
@@ -188,20 +192,39 @@ def clean(server: Database) -> Clean:
     return walk_through(server)
 
 
-@pytest.mark.parametrize("command", DRAWN)
+@pytest.fixture(scope="module")
+def clean_in_other_forms(server: Database) -> Clean:
+    return walk_through(server, switches=True)
+
+
+@pytest.mark.parametrize("command", [command for command in DRAWN if command not in SWITCHES])
 def test_a_command_that_is_ended_anywhere_resumes_or_goes_back_without_a_loss(
     server: Database, clean: Clean, command: str
 ) -> None:
     survive_all(((command, blow) for blow in drawn(command, clean.sent[command])), clean, server)
 
 
+@pytest.mark.proof
+@pytest.mark.parametrize("command", SWITCHES)
+def test_a_switch_that_is_ended_anywhere_resumes_or_goes_back_without_a_loss(
+    server: Database, clean_in_other_forms: Clean, command: str
+) -> None:
+    clean = clean_in_other_forms
+    survive_all(((command, blow) for blow in drawn(command, clean.sent[command])), clean, server)
+
+
 @pytest.mark.parametrize(
-    "commands", [("expand", "copy", "unexpand"), ("cutover", "rollback", "contract")]
+    "commands",
+    [
+        ("expand", "copy", "unexpand"),
+        ("cutover", "rollback", "contract"),
+        pytest.param(SWITCHES, marks=pytest.mark.proof),
+    ],
 )
 def test_a_server_that_crashes_beneath_a_command_loses_nothing(
     own_server: Database, commands: tuple[str, ...]
 ) -> None:
-    clean = walk_through(own_server)
+    clean = walk_through(own_server, switches=commands == SWITCHES)
     blows = [
         (command, blow) for command in commands for blow in crashes(command, clean.sent[command])
     ]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from compat.database import Database
 from compat.mapping import Mapping
-from tests.run.support import make_lines, succeed, write_mapping
+from tests.run.support import Connection, make_lines, succeed, write_mapping
+
+
+@pytest.fixture(scope="module")
+def somewhere(server: Database) -> Iterator[Connection]:
+    """A connection for tests that ask the server and need no table: they must change nothing."""
+    with psycopg.connect(server.url, autocommit=True) as conn:
+        yield conn
 
 
 @pytest.fixture

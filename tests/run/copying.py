@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 from compat.mapping import Mapping
 from tests.compat.migrations import one, value
+from tests.forked import Process
 from tests.run.support import (
     Connection,
     Ended,
@@ -26,7 +26,7 @@ _SESSIONS = (
 )
 
 
-def start_copy(url: str, *options: str) -> subprocess.Popen[str]:
+def start_copy(url: str, *options: str) -> Process:
     """Start copying `lines`."""
     return start(url, "copy", "lines", "--execute", *options)
 
@@ -55,7 +55,7 @@ def seen_by_range(conn: Connection) -> list[int]:
     return columns(conn.execute(query).fetchall())
 
 
-def until_seen(conn: Connection, rows: int, process: subprocess.Popen[str]) -> None:
+def until_seen(conn: Connection, rows: int, process: Process) -> None:
     """Wait until the copy has committed so many rows; fail if it ends before that."""
 
     def is_seen() -> bool:

@@ -6,6 +6,7 @@ A picture holds the catalogue and every row, so that "nothing changed" can be as
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -20,12 +21,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+import typer.main
 from psycopg import sql
 
 from compat.cli import app
 from compat.mapping import Mapping
 from compat.render import render_module
 from tests.compat import migrations
+from tests.forked import Process
 from verify.cli import _app as verify_app
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,8 @@ _NOT_INHERITED = ("DATABASE_URL", "COMPAT_DATABASE_URL", "PGPASSWORD", "PGHOST",
 
 
 # Commands ----------------------------------------------------------------------------------------
+
+_command = functools.cache(typer.main.get_command)  # a third of the time of a short one
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,13 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
     return kept | ({"DATABASE_URL": url} if url is not None else {}) | more
 
 
-def start(url: str | None, *arguments: str | Path) -> subprocess.Popen[str]:
+def start(url: str | None, *arguments: str | Path) -> Process:
     """Start `compat` in a process of its own."""
+    return Process(environment(url), tuple(map(str, arguments)))
+
+
+def start_anew(url: str | None, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start `compat` as a shell would, in a Python that has imported nothing yet."""
     return subprocess.Popen(
         [sys.executable, "-c", "from compat.cli import main; main()", *map(str, arguments)],
         env=environment(url),
@@ -73,9 +83,10 @@ def start(url: str | None, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
+def ended(process: Process | subprocess.Popen[str]) -> Ended:
     """Wait for the end of a command."""
     out, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode is not None
     return Ended(process.returncode, out, err)
 
 
@@ -89,7 +100,7 @@ def compat_here(url: str, *arguments: str | Path) -> Ended:
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            app([*map(str, arguments), "--url", url])
+            _command(app)([*map(str, arguments), "--url", url])
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return Ended(code, out.getvalue(), err.getvalue())
@@ -105,7 +116,7 @@ def succeed(url: str, *arguments: str | Path) -> Ended:
 def verify(url: str, *arguments: str) -> int:
     """Run `compat-verify` in this process and return its exit code."""
     try:
-        verify_app([url, *arguments])
+        _command(verify_app)([url, *arguments])
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0

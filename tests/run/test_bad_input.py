@@ -26,7 +26,7 @@ from tests.run.support import (
     ordinary_role,
     own,
     picture,
-    start,
+    start_anew,
     steps,
     succeed,
     write_mapping,
@@ -586,7 +586,7 @@ def test_a_lock_that_never_comes_names_who_holds_it(
 
 
 def test_a_closed_pipe_is_not_a_traceback(url: str, conn: psycopg.Connection, file: Path) -> None:
-    process = start(url, "plan", file, "--sql")
+    process = start_anew(url, "plan", file, "--sql")
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

@@ -290,7 +290,7 @@ def test_json_has_stable_keys_and_nothing_else_on_standard_output(
     assert set(status) == {
         *("mapping", "legacy", "target", "form", "phase", "since", "rows", "rows_copied"),
         *("problems", "next_step", "rejects", "indexes_to_build", "twins", "verified", "command"),
-        *("held_up_by", "not_validated"),
+        *("held_up_by", "not_validated", "switching"),
     }
     assert (status["phase"], status["rows_copied"], status["problems"]) == ("copied", 30, [])
     drafted = compat(url, "draft", "lines", "--json")

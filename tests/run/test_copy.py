@@ -106,6 +106,7 @@ def test_a_copy_whose_server_crashes_says_so_and_resumes(
             succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
             process = start_copy(url, "--batch-size", "10", "--throttle", "100")
             until_seen(conn, 20, process)
+            conn.execute("CREATE TABLE saved ()")  # and with it what was committed before
 
         own_server.restart_immediately()
         result = ended(process)

@@ -3,10 +3,15 @@
 Pairing is pure; what `compat draft` does with it is tested with the other commands.
 """
 
+from pathlib import Path
+
 from compat import rules
-from compat.mapping import Mapping
-from compat.run.draft import Draft, pair
+from compat.mapping import Mapping, load
+from compat.run.draft import Draft, draft, pair
+from compat.shapes import Parent
 from compat.tables import Column, Constraint, Table
+from tests.compat.shaped import customers, jobs
+from tests.run.support import Connection, compat_here, succeed
 
 KEY = (Column("id", "integer", nullable=False),)
 PRIMARY = (Constraint("pk", "primary_key", ("id",), "PRIMARY KEY (id)"),)
@@ -98,3 +103,37 @@ def test_two_candidates_of_a_type_are_no_guess() -> None:
     )
     assert rule(draft, "tags") is None
     assert "the legacy column 'tags' (text[]) has no counterpart" in draft.open_questions[0]
+
+
+def test_columns_are_paired_over_the_tables_that_foreign_keys_join(
+    conn: Connection, url: str, tmp_path: Path
+) -> None:
+    expected = customers(conn).mapping
+    file = tmp_path / "customers.py"
+    arguments = ("customers", "--target", "accounts", "--part", "addresses", "-o", file)
+    succeed(url, "draft", *arguments)
+    assert load(str(file)) == expected
+
+
+def test_columns_of_a_parent_are_looked_for_in_the_parent(conn: Connection, url: str) -> None:
+    conn.execute(
+        "CREATE TABLE tasks (id integer PRIMARY KEY, author_name text, mail text, task text);"
+        "CREATE TABLE author (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), author_name text,"
+        " e_mail text, UNIQUE (author_name, e_mail));"
+        "CREATE TABLE tasks_v2 (id integer PRIMARY KEY, task text, author uuid REFERENCES author)"
+    )
+    drafted = draft(conn, "tasks", parts=["author"])
+    mapping = drafted.mapping
+    assert mapping is not None, drafted.open_questions
+    (parent,) = mapping.parts
+    assert isinstance(parent, Parent)
+    assert (parent.on, parent.holds) == ((("id", "author"),), ("author_name", "mail"))
+
+
+def test_a_table_that_nothing_joins_is_no_part_and_the_way_out_is_said(
+    conn: Connection, url: str
+) -> None:
+    jobs(conn)
+    ended = compat_here(url, "draft", "jobs", "--target", "open_jobs", "--part", "done_jobs")
+    assert (ended.code, "joined to public.open_jobs by no foreign key" in ended.err) == (2, True)
+    assert "shapes.Choice" in ended.err

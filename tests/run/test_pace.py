@@ -101,44 +101,44 @@ def test_sizes_settle_where_a_batch_takes_as_long_as_wanted(wanted: float, rate:
 
 
 @pytest.mark.parametrize("option", ["--throttle", "--pause", "--batch-seconds"])
-def test_a_number_that_nobody_can_wait_for_is_refused(url: str, option: str) -> None:
-    result = compat_here(url, "copy", "lines", option, "inf")
+def test_a_number_that_nobody_can_wait_for_is_refused(server: Database, option: str) -> None:
+    result = compat_here(server.url, "copy", "lines", option, "inf")
     assert result.code == 2
     assert "error: the pace cannot be inf" in result.err
 
 
 @pytest.mark.parametrize("size", ["much", "-1", "-64MB", "64 miles", "9999999 TB", ""])
-def test_a_lag_that_is_no_size_is_refused(conn: psycopg.Connection, size: str) -> None:
+def test_a_lag_that_is_no_size_is_refused(somewhere: Connection, size: str) -> None:
     with pytest.raises(CompatError, match="is no size") as caught:
-        bytes_of(conn, size)
+        bytes_of(somewhere, size)
     assert caught.value.hint == "write it as 64MB, 512kB or 1GB"
 
 
-def test_sizes_are_read_as_postgresql_reads_them(conn: psycopg.Connection) -> None:
-    assert [bytes_of(conn, size) for size in ("0", "512kB", "1.5 GB")] == [0, 2**19, 3 * 2**29]
+def test_sizes_are_read_as_postgresql_reads_them(somewhere: Connection) -> None:
+    assert [bytes_of(somewhere, size) for size in ("0", "512kB", "1.5 GB")] == [0, 2**19, 3 * 2**29]
 
 
 # Resting -----------------------------------------------------------------------------------------
 
 
-def test_a_rest_ends_when_nobody_wants_the_next_batch(conn: psycopg.Connection) -> None:
+def test_a_rest_ends_when_nobody_wants_the_next_batch(somewhere: Connection) -> None:
     asked = []
 
     def is_wanted() -> bool:
         asked.append(True)
         return len(asked) < 3
 
-    Pace(pause=1e9).rest(conn, 1, 0.0, is_wanted)
+    Pace(pause=1e9).rest(somewhere, 1, 0.0, is_wanted)
 
     assert len(asked) == 3
 
 
-def test_nobody_rests_without_a_reason(conn: psycopg.Connection) -> None:
+def test_nobody_rests_without_a_reason(somewhere: Connection) -> None:
     def is_wanted() -> bool:
         raise AssertionError("asked before a sleep")
 
-    Pace().rest(conn, 1_000_000, 0.0, is_wanted)
-    Pace(rows_per_second=10).rest(conn, 10, 1.0, is_wanted)
+    Pace().rest(somewhere, 1_000_000, 0.0, is_wanted)
+    Pace(rows_per_second=10).rest(somewhere, 10, 1.0, is_wanted)
 
 
 def test_the_workers_share_what_the_throttle_allows(
@@ -213,8 +213,8 @@ def replica(url: str) -> Iterator[Replica]:
 
 
 def position(conn: Connection) -> int:
-    """How far the primary has written its log."""
-    return int(value(conn, "SELECT pg_current_wal_lsn() - '0/0'"))
+    """How far the primary's log has come, written yet or not."""
+    return int(value(conn, "SELECT pg_current_wal_insert_lsn() - '0/0'"))
 
 
 def until_waiting(conn: Connection, rows: int) -> None:

@@ -79,6 +79,19 @@ def test_a_name_that_is_taken_is_refused(conn: Connection, url: str, todo: Path)
     assert "compat expand" in ended.err
 
 
+def test_a_view_of_the_users_is_not_replaced_and_the_way_out_is_said(
+    conn: Connection, url: str, todo: Path
+) -> None:
+    conn.execute("CREATE VIEW todo AS SELECT id FROM task; CREATE VIEW mine AS SELECT id FROM todo")
+    ended = run(url, "publish", todo, "--execute")
+    assert (ended.code, "public.todo is a view already" in ended.err) == (2, True)
+    assert 'ALTER VIEW "public"."todo" RENAME TO' in ended.err
+    conn.execute('ALTER VIEW todo RENAME TO "todo of mine"')
+    assert run(url, "publish", todo, "--execute").code == 0
+    conn.execute("INSERT INTO todo (task) VALUES ('x')")
+    assert one(conn, "SELECT count(*) FROM mine") == (1,)
+
+
 def test_steps_of_a_migration_are_refused_for_a_version(
     conn: Connection, url: str, todo: Path
 ) -> None:

@@ -114,6 +114,27 @@ def test_ranges_hold_equal_numbers_of_rows_and_each_row_lies_in_one(
     assert pairs(conn, '"Odd %things_v2"') == pairs(conn, '"Odd %things"')
 
 
+def test_a_partitioned_table_is_cut_by_the_rows_of_all_its_partitions(
+    url: str, conn: psycopg.Connection
+) -> None:
+    columns_and_key = "(region integer, id integer, PRIMARY KEY (region, id))"
+    conn.execute(f"CREATE TABLE visits {columns_and_key} PARTITION BY LIST (region)")
+    conn.execute("CREATE TABLE visits_here PARTITION OF visits FOR VALUES IN (1, 2)")
+    conn.execute("CREATE TABLE visits_there PARTITION OF visits DEFAULT")
+    conn.execute(f"CREATE TABLE visits_v2 {columns_and_key}")
+    conn.execute(f"INSERT INTO visits SELECT g % 5, g FROM generate_series(1, {ROWS}) AS g")
+    lenses = [rules.Column(name, name) for name in ("region", "id")]
+    migrations.Migration.between(conn, "visits", "visits_v2", lenses).expand()
+
+    with connect(url) as mine:
+        result = copy(mine, "visits", CopyOptions(range_rows=RANGE_ROWS))
+
+    assert (result.rows_seen, result.rows_copied, result.swept) == (ROWS, ROWS, 0)
+    assert len(seen_by_range(conn)) == ROWS // RANGE_ROWS
+    assert min(seen_by_range(conn)) > RANGE_ROWS / 2.5
+    assert pairs(conn, "visits_v2") == pairs(conn, "visits")
+
+
 def test_fewer_rows_than_ranges_make_fewer_ranges(url: str, conn: psycopg.Connection) -> None:
     make_things(conn, {"a": "boolean", "b": "integer"}, "g > 1, 0", 2)
 
@@ -268,3 +289,21 @@ def test_no_worker_goes_on_under_the_command_that_comes_after(
         with state.leading(second) as other:
             assert not state.is_led(conn, leader)
             assert state.is_led(conn, other)
+
+
+def test_a_copy_does_not_go_after_the_rows_that_clients_add_meanwhile(
+    conn: Connection, expand: Callable[[int], Mapping]
+) -> None:
+    mapping = expand(50)
+    # As many rows after each batch as were in it: who goes after them never comes to an end.
+    conn.execute(
+        "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "  INSERT INTO lines (order_id) SELECT max(order_id) + g"
+        "  FROM lines, generate_series(1, 5) AS g GROUP BY g; RETURN NULL; END $$;"
+        "CREATE TRIGGER more AFTER INSERT ON lines_v2 FOR EACH STATEMENT"
+        " WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION more()"
+    )
+    done = copy(conn, mapping.name, CopyOptions(pace=Pace(batch_size=5, batch_seconds=0)))
+    assert (done.rows_seen, done.swept) == (50, 0)
+    assert value(conn, "SELECT count(*) FROM lines_v2") > 50
+    assert same_rows(conn, mapping)

@@ -42,7 +42,9 @@ def test_there_and_back_leaves_the_database_as_it_was(
     file = write_mapping(mapping, tmp_path)
     columns = "SELECT attname FROM pg_attribute WHERE attrelid = 'lines'::regclass AND attnum > 0"
     before = conn.execute(f"{columns} ORDER BY attnum").fetchall()
-    assert "lines gets unit_price" in succeed(url, "plan", file).out
+    plan = succeed(url, "plan", file).out
+    assert "lines gets unit_price" in plan
+    assert "lines_v2_quantity_check" in plan, "v2 is told what is not checked for it yet"
     succeed(url, "expand", file, "--execute")
     assert succeed(url, "copy", "lines", "--execute", "--json").json["rows_copied"] == 30
     assert value(conn, "SELECT count(*) FROM audit") == 0

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from compat.mapping import load
-from compat.operations import ContractOp, CreateCompatViewOp, CreateSyncOp, CutoverOp
+from compat.operations import (
+    ContractOp,
+    CreateCompatViewOp,
+    CreateSyncOp,
+    CutoverOp,
+    RepairCompatViewOp,
+)
 from tests.compat.migrations import Connection, outcome, value
 from tests.compat.shaped import MAKERS, STATEMENTS, customers, jobs, people, tasks
 from tests.run.support import catalogue, compat_here, phase, steps, succeed, verify, write_mapping
@@ -72,6 +78,24 @@ def test_a_shape_goes_all_the_way_and_back_from_the_command_line(
     steps(url, name, "cutover", "contract")
     assert phase(conn, name) == "contracted"
     assert succeed(url, "status", name, "--json").json[0]["problems"] == []
+
+
+def test_a_shared_target_that_draws_no_legacy_keys_is_found(conn: Connection, url: str) -> None:
+    employee, _ = people(conn)
+    employee.expand().cutover()
+    (name,) = conn.execute(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'person'::regclass AND tgname ~ 'number'"
+    ).fetchone() or ("",)
+    assert compat_here(url, "status").code == 0
+    for damage in ("ALTER TABLE person DISABLE TRIGGER {}", "DROP TRIGGER {} ON person"):
+        conn.execute(damage.format(f'"{name}"'))
+        found = compat_here(url, "status")
+        assert found.code == 1
+        assert f'the trigger {name} on "public"."person" is missing or disabled' in found.out
+        assert verify(url, "--checks", "structure") == 1
+    with operating(url) as operations:
+        operations.invoke(RepairCompatViewOp(employee.mapping))
+    assert compat_here(url, "status").code == 0
 
 
 @pytest.mark.parametrize("first", ["employee", "customer"])

@@ -100,7 +100,6 @@ def test_the_command_line_reports_each_attempt_and_their_number(
             ),
             "the cutover to ask for its lock",
         )
-        assert process.stderr is not None
         first = process.stderr.readline()
         holder.rollback()
     result = ended(process)

@@ -13,11 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from compat import rules
 from compat.connection import connect
 from compat.database import Database
 from compat.mapping import Mapping
 from compat.run.mentions import kind_of_use
 from compat.run.usage import Usage, observe
+from tests.compat import migrations
 from tests.compat.migrations import value
 from tests.run.support import (
     PASSWORD,
@@ -174,6 +176,27 @@ def test_what_was_before_the_cutover_and_what_we_do_ourselves_is_no_use(
         with psycopg.connect(url, autocommit=True) as other:
             other.execute("SELECT 'lines' AS lines")
             assert seen(url) == set()
+
+
+def test_a_name_that_holds_quotes_is_found_in_statements_which_double_them(
+    url: str, conn: psycopg.Connection
+) -> None:
+    name = 'the "Old" %s'
+    for table in (f'"{name.replace(chr(34), chr(34) * 2)}"', "young"):
+        conn.execute(f"CREATE TABLE {table} (id integer PRIMARY KEY)")
+    made = migrations.Migration.between(
+        conn, '"the ""Old"" %s"', "young", [rules.Column("id", "id")]
+    )
+    made.expand()
+    steps(url, name, "copy", "cutover")
+    with psycopg.connect(url, autocommit=True, application_name="night job") as client:
+        client.execute('SELECT count(*) FROM "the ""Old"" %s"')
+        refused = compat_here(url, "contract", name, "--execute", "--watch", "0s")
+
+    assert refused.code == 2
+    assert "is still used" in refused.err
+    assert "(night job): read" in refused.err
+    assert phase(conn, name) == "cutover"
 
 
 def test_a_watch_that_is_interrupted_keeps_and_prints_what_it_saw(

@@ -24,6 +24,7 @@ from compat.run.pace import Pace
 from compat.run.retry import LockPolicy
 from compat.run.workers import executor, run_each
 from tests.compat.migrations import value
+from tests.forked import Process
 from tests.run.copying import (
     finish,
     progress,
@@ -96,7 +97,7 @@ def test_nothing_to_do_is_done() -> None:
 # Threads, disturbed ------------------------------------------------------------------------------
 
 
-def start_two(url: str, conn: Connection, *options: str) -> "subprocess.Popen[str]":
+def start_two(url: str, conn: Connection, *options: str) -> Process:
     """Start a copy that takes long, and wait until two workers have copied something."""
     process = start_copy(url, *SLOWLY, *options)
     until_seen(conn, 1, process)

@@ -27,6 +27,7 @@ from tests.verify.journey import Connection
 from verify.probes.side import Answer, Side
 from verify.probes.statements import Cells, Probe
 from verify.report import Status
+from verify.runner import DEFAULTS
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -110,24 +111,27 @@ def test_the_limit_is_kept_and_values_cannot_give_the_terminal_commands(
     assert "5 in all; --limit shows more" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_mistakes_in_the_arguments_are_told_with_exit_code_2(shop: Connection, url: str) -> None:
+    for arguments, said in (
         (("--checks", "colour"), "no such check: 'colour'"),
         (("--checks", ""), "no check was asked for"),
         (("--mapping", "nobody"), "no mapping called 'nobody'"),
         (("--limit", "-1"), "limit"),
         (("--colour",), "--colour"),
-    ],
-)
-def test_a_mistake_in_the_arguments_is_told_with_exit_code_2(
-    shop: Connection, url: str, arguments: tuple[str, ...], said: str
-) -> None:
-    done = command(url, *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stdout == ""
+    ):
+        done = command(url, *arguments)
+        assert done.returncode == 2, arguments
+        assert said in done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert done.stdout == ""
+
+
+def test_help_names_the_checks_that_are_made_by_default_and_is_there_at_once() -> None:
+    done = command("--help", COLUMNS="300")
+    assert done.returncode == 0
+    assert ",".join(DEFAULTS) in done.stdout
+    code = "import sys, verify.cli; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_database_that_cannot_be_reached_is_told_without_its_password(url: str) -> None:
@@ -279,7 +283,7 @@ def test_a_connection_in_a_transaction_is_refused_and_one_without_autocommit_is_
     shop: Connection, url: str
 ) -> None:
     with psycopg.connect(url) as other:
-        assert verify.run(other).holds
+        assert verify.run(other, ["contents", "probes"]).holds
         assert other.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
         other.execute("SELECT 1")
         with pytest.raises(CompatError, match="a transaction is open"):
@@ -307,7 +311,7 @@ def test_rows_that_an_application_holds_locked_are_not_waited_for_long(
         assert results["concurrency"].status is Status.HOLDS  # on rows of its own
         assert report.exit_code == 2
         application.rollback()
-    assert verify.run(shop, lock_timeout=50).holds
+    assert verify.run(shop, ["contents", "probes"], lock_timeout=50).holds
 
 
 def test_a_key_that_every_row_of_the_table_has_in_another_type_is_compared_too(

@@ -352,6 +352,16 @@ def test_rows_are_counted_by_the_values_of_a_column_null_among_them(stock: Conne
     ]
 
 
+def test_groups_of_one_mapping_are_those_of_no_other(stock: Connection) -> None:
+    options = Options(group_by=("qty", "stock=note", "stock=a=b"))
+    assert options.groups("stock") == ("qty", "note", "a=b")
+    assert options.groups("other") == ("qty",)
+    (result,) = verify.run(stock, ["counts"], options=Options(group_by=("stock=note",))).results
+    assert result.summary == "400 rows on both sides, and in each of 5 groups"
+    with pytest.raises(CompatError, match="no mapping called 'stok' is verified"):
+        verify.run(stock, ["counts"], options=Options(group_by=("stok=note",)))
+
+
 def test_a_group_that_the_table_does_not_have_is_named_with_those_that_it_has(
     stock: Connection, url: str
 ) -> None:

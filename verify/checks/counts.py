@@ -23,7 +23,7 @@ def check(context: Context) -> Result:
     """
     mapping, legacy_sql = context.mapping, context.stored.legacy_sql
     title = context.stored.view_sql if mapping.syncs_through_view else mapping.target.sql
-    columns = context.options.group_by
+    columns = context.options.groups(mapping.name)
     for name in columns:
         if reason := no_groups(context.mapping, name):
             return not_run(NAME, reason)

@@ -16,9 +16,10 @@ import psycopg
 
 from compat import catalog
 from compat.bridge import carrier_of
-from compat.compile import bridge, install, lookups, policies, sync, view
+from compat.compile import bridge, horizon, install, lookups, policies, sync, view
 from compat.compile.functions import bodies, triggers
 from compat.compile.shaped import copy as shaped_copy
+from compat.compile.shaped import numbers
 from compat.mapping import Mapping
 from compat.names import ident, literal, qualified, regclass
 from compat.run import health
@@ -46,6 +47,7 @@ _SYNC = {
 _SYNC_THROUGH_VIEW = {"the trigger": (1 | 4 | 8 | 16,), "the truncate trigger": (32,)}
 _REFUSALS = {2 | 4 | 8 | 16: "what others write there", 32: "a TRUNCATE"}
 _INSTEAD = {"insert": 64 | 1 | 4, "update": 64 | 1 | 16, "delete": 64 | 1 | 8}
+_BEFORE_WRITES = 2 | 8 | 16
 
 
 def check(context: Context) -> Result:
@@ -148,7 +150,7 @@ def _tables(context: Context) -> Iterator[Finding]:
                         found=str(after),
                     )
         for added in set(actual.column_names) - set(known.column_names):
-            if known is mapping.legacy:
+            if known is mapping.legacy and context.stored.switching != "reversed":
                 yield Finding(
                     "table", title, f"{title} has a column {added!r} that the mapping lacks"
                 )
@@ -226,7 +228,7 @@ class _Trigger:
     """A trigger that should be there; `kinds` are the values of tgtype that it may have."""
 
     table: Table
-    purpose: str
+    function: str
     kinds: tuple[int, ...]
     what: str = "the trigger"
 
@@ -243,23 +245,37 @@ def _triggers(context: Context) -> Iterator[Finding]:
         wanted = []
     kinds_by_name = _SYNC_THROUGH_VIEW if mapping.syncs_through_view else _SYNC
     expected = [
-        _Trigger(table, purpose, kinds, what)
+        _Trigger(table, mapping.function(purpose), kinds, what)
         for table, purpose in wanted
         for what, kinds in kinds_by_name.items()
     ]
     if mapping.chosen_form == "instead_of":
-        expected += [_Trigger(shown_view, name, (kind,)) for name, kind in _INSTEAD.items()]
+        expected += [
+            _Trigger(shown_view, mapping.function(purpose), (kind,))
+            for purpose, kind in _INSTEAD.items()
+        ]
+        if horizon.tells(mapping):
+            expected.append(_Trigger(shown_view, horizon.FUNCTION, (_BEFORE_WRITES,)))
     for trigger in expected:
         yield from _trigger(context, trigger)
     for problem in health.lookup_problems(context.conn, mapping):
         yield Finding("trigger", mapping.target.sql, problem)
     for problem in health.bridge_problems(context.conn, mapping):
         yield Finding("trigger", mapping.target.sql, problem)
+    for problem in health.number_problems(context.conn, context.stored):
+        yield Finding("trigger", mapping.target.sql, problem)
     for table, purpose in unwanted:
-        for name, *_ in _triggers_of(context, table, purpose, _EVENTS):
-            subject = f"the trigger of {mapping.function(purpose)} on {table.sql}"
+        function = mapping.function(purpose)
+        for name, *_ in _triggers_of(context, table, function, _EVENTS):
+            subject = f"the trigger of {function} on {table.sql}"
             yield Finding("trigger", subject, f"{name} should not be there in this phase")
-    known = {mapping.function(purpose) for purpose in (*view.OPERATIONS, *policies.PURPOSES)}
+    of_view = triggers(view.create_view(mapping))
+    known = {function for _, _, function in of_view}
+    looked_at = {trigger.function for trigger in expected}
+    for name, _, function in of_view:
+        if function not in looked_at and not health.fires(context.conn, shown_view.sql, name):
+            what = f"the trigger of {function} on {shown_view.sql} is missing or disabled"
+            yield Finding("trigger", f"{shown_view.sql}.{ident(name)}", what)
     rows = context.conn.execute(
         "SELECT t.tgname, p.pronamespace::regnamespace::text, p.proname "
         "FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid "
@@ -277,10 +293,9 @@ def _triggers(context: Context) -> Iterator[Finding]:
 
 
 def _trigger(context: Context, trigger: _Trigger) -> Iterator[Finding]:
-    function = context.mapping.function(trigger.purpose)
-    subject = f"{trigger.what} of {function} on {trigger.table.sql}"
+    subject = f"{trigger.what} of {trigger.function} on {trigger.table.sql}"
     events = trigger.kinds[0] & _EVENTS
-    rows = _triggers_of(context, trigger.table, trigger.purpose, events)
+    rows = _triggers_of(context, trigger.table, trigger.function, events)
     if not rows:
         yield Finding("trigger", subject, f"{subject} is missing")
     for name, kind, enabled, is_conditional in rows:
@@ -295,9 +310,9 @@ def _trigger(context: Context, trigger: _Trigger) -> Iterator[Finding]:
 
 
 def _triggers_of(
-    context: Context, table: Table, purpose: str, events: int
+    context: Context, table: Table, function: str, events: int
 ) -> list[tuple[str, int, str, bool]]:
-    """Return the triggers that call a generated function at any of some events.
+    """Return the triggers that call a function at any of some events.
 
     Name, tgtype, tgenabled, whether they have a condition.
     """
@@ -306,7 +321,7 @@ def _triggers_of(
         "tgqual IS NOT NULL OR tgattr <> ''::pg_catalog.int2vector "
         "FROM pg_catalog.pg_trigger WHERE NOT tgisinternal "
         f"AND tgrelid = {regclass(table.schema, table.name)} AND tgfoid = "
-        f"pg_catalog.to_regprocedure({literal(context.mapping.function(purpose) + '()')}) "
+        f"pg_catalog.to_regprocedure({literal(function + '()')}) "
         f"AND (tgtype::int & {events}) <> 0"
     ).fetchall()
 
@@ -430,7 +445,11 @@ def _functions(context: Context) -> Iterator[Finding]:
         statements += [*sync.create_forward(mapping), *sync.define_reverse(mapping)]
         statements += [*lookups.create(mapping), *bridge.create(mapping)]
         statements += shaped_copy.define(mapping) if mapping.copies_through_view else []
+    statements += numbers.draw(mapping) if context.is_cutover else []
+    statements += health.switching(context.stored)  # which may define some of them anew
     as_caller = {f"{mapping.function(purpose)}()" for purpose in policies.PURPOSES}
+    is_ours = context.conn.execute(install.installed()).fetchone() is not None
+    changed = "was edited by hand" if is_ours else "was edited, or generated by another version"
     for name, expected in bodies(statements).items():
         row: Any = context.conn.execute(
             "SELECT p.prosrc, p.prosecdef, array_to_string(p.proconfig, ', '), "
@@ -448,7 +467,7 @@ def _functions(context: Context) -> Iterator[Finding]:
             yield Finding(
                 "function",
                 name,
-                f"the function {name} was edited by hand:\n" + _diff(expected, body),
+                f"the function {name} {changed}:\n" + _diff(expected, body),
                 expected=expected,
                 found=body,
             )

@@ -113,7 +113,7 @@ class Side:
         else:
             relation, row = mapping.target.sql, TARGET
             values = list(mapping.reads(row).values())
-            targets = [lens.ends.target(lens.targets[0]) for lens in mapping.key]
+            targets = [lens.ends.target(lens.key_column) for lens in mapping.key]
             keys = [(row.column(column.name), column.type) for column in targets]
         conditions = []
         if isinstance(part, Range):

@@ -94,6 +94,25 @@ def replacement(mapping: Mapping, row: Cells, stored: Cells) -> tuple[Write, Wri
     )
 
 
+def spelling(lens: Lens) -> str | None:
+    """Return the column of the target that keeps how legacy clients spelt a value, or None."""
+    if isinstance(lens.rule, Lookup) or lens.part is not None:
+        return None
+    return getattr(lens.rule, "keep", None)
+
+
+def forgotten(mapping: Mapping, lens: Lens, row: Cells) -> Write:
+    """Return the UPDATE by which v2 forgets how the value of a row was spelt, and nothing else."""
+    key, column = _key(mapping, row), spelling(lens)
+    assert column is not None
+    sql = (
+        f"UPDATE {mapping.target.sql} AS {TARGET.name} SET {ident(column)} = NULL "
+        f"FROM {row_of(mapping, key)} WHERE {same_target_row(mapping, LEGACY)}"
+    )
+    shows = {name: value for name, value in row.items() if name != lens.legacy.name}
+    return Write(Probe(f"v2 forgets {column}", Direct((sql,))), key, shows)
+
+
 def _rename(
     mapping: Mapping, place: Place, lens: Lens, samples: tuple[Cells, ...]
 ) -> Iterator[Write]:

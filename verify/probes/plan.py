@@ -47,6 +47,7 @@ class Plan:
     ground: Ground
     notes: list[str] = field(default_factory=list)
     _number: int = 0
+    _refused: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         legacy = self.context.mapping.legacy
@@ -273,9 +274,10 @@ class Plan:
         yield from self._updates_elsewhere()
         if len(ground.samples) > 1:
             for name, columns in self._unique:
-                other = ground.samples[-1] if ground.samples[-1] != row else ground.samples[-2]
-                clash = tuple((column, other[column]) for column in columns)
-                yield Probe(f"update to what {name} has already", Update(clash, here))
+                near = ground.samples[-1] if ground.samples[-1] != row else ground.samples[-2]
+                for other in (near, *(item for item in ground.elsewhere if item != row)):
+                    clash = tuple((column, other[column]) for column in columns)
+                    yield Probe(f"update to what {name} has already", Update(clash, here))
 
     def _updates_of(self, lens: Lens, row: Cells, here: str) -> Iterator[Probe]:
         name = lens.legacy.name
@@ -369,7 +371,8 @@ class Plan:
 
     def _values(self, lens: Lens) -> list[str]:
         name = lens.legacy.name
-        seen = [row[name] for row in self.ground.samples]
+        # Of rows in other tables first, where one goes that gets what they have.
+        seen = [row[name] for row in (*self.ground.elsewhere, *self.ground.samples)]
         existing = list(dict.fromkeys(value for value in seen if value is not None))
         if name in self._fk_columns:
             single = [fk for fk in self.ground.outbound if fk.columns == (name,)]
@@ -385,11 +388,13 @@ class Plan:
         if predicate is None:
             return False
         name = lens.legacy.name
-        given = f"SELECT {literal(value)}::{lens.legacy.type} AS {ident(name)}"
-        conn = self.ground.view.conn
-        with attempt(conn):
-            found = read(conn, f"SELECT ({predicate}) AS refused FROM ({given}) AS l")
-        return found[0]["refused"] == "t"
+        if (name, value) not in self._refused:
+            given = f"SELECT {literal(value)}::{lens.legacy.type} AS {ident(name)}"
+            conn = self.ground.view.conn
+            with attempt(conn):
+                found = read(conn, f"SELECT ({predicate}) AS refused FROM ({given}) AS l")
+            self._refused[name, value] = found[0]["refused"] == "t"
+        return self._refused[name, value]
 
     def _updates_to(self, fresh: Cells, row: Cells, here: str) -> Iterator[Probe]:
         ground = self.ground

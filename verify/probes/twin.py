@@ -84,10 +84,11 @@ def prepare(context: Context) -> Ground:
     drawing = tuple(c.name for c in mapping.legacy.columns if draws(context, c))
     _create(context, twin, drawing)
     free, notes = _free(context, view, inbound)
-    elsewhere = _elsewhere(context, view)
+    pairs = _elsewhere(context, view)
+    elsewhere = [row for pair in pairs for row in pair[:1]]
     samples = []
     window = _window(context, view)
-    for row in _samples(context, window, (*free, *elsewhere)):
+    for row in _samples(context, window, (*free, *(row for pair in pairs for row in pair))):
         if _load(context, view, twin, {name: row[name] for name in key_names}):
             samples.append(row)
         else:
@@ -263,17 +264,18 @@ def _samples(context: Context, window: list[Cells], free: tuple[Cells, ...]) -> 
     return list(distinct.values())[:_MOST_SAMPLES]
 
 
-def _elsewhere(context: Context, view: Side) -> tuple[Cells, ...]:
-    found: list[Cells] = []
+def _elsewhere(context: Context, view: Side) -> list[list[Cells]]:
+    """Return two rows of each table beside the target: one to try, one that is to stay there."""
+    found = []
     order = idents(context.mapping.legacy.row_key)
     for choice in context.mapping.choices:
         rows = read(
             context.conn,
             f"SELECT {idents(view.columns)} FROM {view.relation} AS v WHERE "
-            f"{Row('v').evaluate(choice.when)} ORDER BY {order} LIMIT {1 + len(context.avoid)}",
+            f"{Row('v').evaluate(choice.when)} ORDER BY {order} LIMIT {2 + len(context.avoid)}",
         )
-        found += [row for row in rows if _is_quiet(context, row)][:1]
-    return tuple(found)
+        found.append([row for row in rows if _is_quiet(context, row)][:2])
+    return found
 
 
 def lacking(mapping: Mapping) -> list[tuple[str, ...]]:

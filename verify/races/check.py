@@ -121,7 +121,7 @@ def _run(context: Context, scratch: Scratch) -> Result:
         track = _Track(scratch, first, second, stack.enter_context(ThreadPoolExecutor(1)))
         keys = keys_of_rows(first, scratch, _MOST_ROWS)
         races = [(key, race) for key in keys for race in _races(first, scratch, key)]
-        races += [(keys[0], race) for race in _races_of_two_rows(first, scratch, keys)]
+        races += _races_of_two_rows(first, scratch, keys)
         first.rollback()
         if not races:
             return not_run(NAME, "no update could be made up that the view accepts")
@@ -244,22 +244,42 @@ def _races(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Race]:
             yield replace(race, title=title, is_referenced=True)
 
 
-def _races_of_two_rows(conn: Connection, scratch: Scratch, keys: list[Cells]) -> Iterator[Race]:
-    """Yield races of two rows that get the same new parent: neither is in the other's way."""
+def _races_of_two_rows(
+    conn: Connection, scratch: Scratch, keys: list[Cells]
+) -> Iterator[tuple[Cells, Race]]:
+    """Yield races of two rows that get the same new parent: neither is in the other's way.
+
+    With each the key that the first of the rows has afterwards.
+    """
     if len(keys) < 2:
         return
     held = [lens for place in parents(scratch.mapping) for lens in scratch.mapping.lenses_of(place)]
     here, there = (where(key) for key in keys[:2])
     for change in moves.changes(conn, scratch, keys[0]):
-        if change.lens in held:
-            yield Race(
-                "denied",
-                f"two rows that get the same {change.column}",
-                f"UPDATE {scratch.view} SET {change.assignment} WHERE {here}",
-                f"UPDATE {scratch.view} SET {change.assignment} WHERE {there}",
-                "update",
-                lambda ending: _DENIED if ending.is_denied else None,
+        if change.lens not in held:
+            continue
+        title = f"two rows that get the same {change.column}"
+        first, second = (moves.update(scratch, change, condition) for condition in (here, there))
+        yield keys[0], Race("denied", title, first, second, "update", _denied)
+        new_keys = moves.new_keys(conn, scratch, change, keys[:2])
+        if new_keys:
+            first, second = (
+                moves.update(scratch, change, condition, new_key)
+                for condition, new_key in zip((here, there), new_keys, strict=True)
             )
+            title += " and another key"
+            yield new_keys[0], Race("denied", title, first, second, "update", _denied)
+        rows = [moves.shown(conn, scratch, key) for key in keys[:2]]
+        inserts = [moves.insert(conn, scratch, row | {change.column: change.after}) for row in rows]
+        if None not in inserts:
+            first, second = map(str, inserts)
+            title = f"inserts of two rows with the same {change.column}"
+            before = f"DELETE FROM {scratch.view} WHERE {here} OR {there}"
+            yield keys[0], Race("denied", title, first, second, "insert", _denied, before=before)
+
+
+def _denied(ending: Ending) -> str | None:
+    return _DENIED if ending.is_denied else None
 
 
 def _one_of_each_kind(scratch: Scratch, moves: Iterable[Move]) -> list[Move]:
@@ -334,7 +354,7 @@ def _delete_of_updated(change: Change, view: str, here: str) -> Race:
         f"UPDATE {view} SET {change.assignment} WHERE {here}",
         f"DELETE FROM {view} WHERE {here}",
         "delete",
-        lambda ending: _DENIED if ending.is_denied else None,
+        _denied,
     )
 
 

@@ -15,13 +15,14 @@ from compat.connection import Connection
 from compat.names import ident, idents, literal
 from compat.rules import Constant, Expression, Lens
 from verify.probes.statements import Cells, where
-from verify.probes.values import worth_trying
+from verify.probes.values import unused, worth_trying
 from verify.scratch import Scratch
 
 _STEPS = {
     True: ("{c} + 1", "{c} - 1"),  # of numbers
     False: ("{c} || 'x'",),  # of texts
 }
+_UNUSUAL = 96  # the number of the first of some values that no row has
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,14 @@ def shown(conn: Connection, scratch: Scratch, key: Cells) -> dict[str, str | Non
 
 
 def changes(conn: Connection, scratch: Scratch, key: Cells) -> Iterator[Change]:
-    """Yield, for each column outside the key, one change that the view accepts."""
+    """Yield, for each column outside the key, one change that the view accepts.
+
+    Where columns decide which table a row is in, to what a row of another table may have.
+    """
     before = shown(conn, scratch, key)
     for lens in _settable(scratch):
-        for value in worth_trying(lens):
+        others = _present(conn, scratch, lens) if scratch.mapping.choices else ()
+        for value in (*others, *worth_trying(lens)):
             after = _tried(conn, scratch, key, ((lens.legacy.name, literal(value)),))
             if after and after[0] not in (None, before[lens.legacy.name]):
                 yield Change(lens, before[lens.legacy.name], str(after[0]))
@@ -132,9 +137,50 @@ def insert(conn: Connection, scratch: Scratch, row: Cells) -> str | None:
     return statement if done.rowcount == 1 else None
 
 
+def update(scratch: Scratch, change: Change, condition: str, new_key: Cells | None = None) -> str:
+    """Return the UPDATE that makes a change, and gives the row another key, if one is given."""
+    keys = [f"{ident(name)} = {literal(value)}" for name, value in (new_key or {}).items()]
+    assigned = ", ".join([change.assignment, *keys])
+    return f"UPDATE {scratch.view} SET {assigned} WHERE {condition}"
+
+
+def new_keys(conn: Connection, scratch: Scratch, change: Change, keys: list[Cells]) -> list[Cells]:
+    """Return for each of these rows a key that no row has, and that may come with a change.
+
+    Nothing where the view refuses one of them.
+    """
+    found = list[Cells]()
+    for number, key in enumerate(keys, start=_UNUSUAL):
+        new = {lens.legacy.name: unused(lens, number) for lens in scratch.mapping.key}
+        statement = update(scratch, change, where(key), new)
+        if None in new.values() or not _is_accepted(conn, scratch, statement):
+            return []
+        found.append(new)
+    return found
+
+
+def _is_accepted(conn: Connection, scratch: Scratch, statement: str) -> bool:
+    try:
+        with conn.transaction(force_rollback=True):
+            done = conn.execute(statement)
+            scratch.check_apart(conn)
+    except (psycopg.IntegrityError, psycopg.DataError):
+        return False
+    return done.rowcount == 1
+
+
 def delete(scratch: Scratch, key: Cells) -> str:
     """Return the DELETE of a row through the view."""
     return f"DELETE FROM {scratch.view} WHERE {where(key)}"
+
+
+def _present(conn: Connection, scratch: Scratch, lens: Lens) -> tuple[str, ...]:
+    """Return the values that rows have in a column, as text."""
+    name = ident(lens.legacy.name)
+    rows = conn.execute(
+        f"SELECT DISTINCT {name}::text FROM {scratch.view} WHERE {name} IS NOT NULL ORDER BY 1"
+    )
+    return tuple(value for (value,) in rows)
 
 
 def _settable(scratch: Scratch) -> list[Lens]:

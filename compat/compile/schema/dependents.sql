@@ -22,6 +22,7 @@ WITH rules AS (
     JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> relation
     JOIN pg_class v ON v.oid = r.ev_class
     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = relation
+      AND v.relnamespace <> 'compat'::regnamespace
       AND NOT EXISTS (SELECT FROM compat.mapping m
                       WHERE v.oid = to_regclass(format('%I.%I', m.document #>> '{legacy,schema}',
                                                        m.document #>> '{legacy,name}')))

@@ -1,7 +1,7 @@
 -- What a row of a view holds, as errors print it. `shown` tells which columns the caller may see: an
 -- error tells nothing that a SELECT would not. The caller is the session's role: of what is called by
--- a function with rights of its own, less may be shown than the table would. Where policies hide rows
--- (the view is a security barrier), nothing is shown, as PostgreSQL does.
+-- a function with rights of its own, less may be shown than the table would. Where policies may hide
+-- rows (the view is a security barrier) from the caller, nothing is shown, as PostgreSQL does.
 CREATE OR REPLACE FUNCTION compat.texts_of(
     given anyelement, OUT names text[], OUT texts text[], OUT shown boolean[])
 LANGUAGE plpgsql STABLE
@@ -9,12 +9,14 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     relation CONSTANT oid := (SELECT typrelid FROM pg_type WHERE oid = pg_typeof(given));
     caller CONSTANT text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
-    has_policies CONSTANT boolean := EXISTS (
-        SELECT FROM pg_class WHERE oid = relation AND 'security_barrier=true' = ANY (reloptions));
+    is_under_policies CONSTANT boolean := EXISTS (
+        SELECT FROM pg_class c, pg_roles r
+        WHERE c.oid = relation AND 'security_barrier=true' = ANY (c.reloptions) AND r.rolname = caller
+          AND NOT (r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, c.relowner, 'USAGE')));
     printed text;
 BEGIN
     SELECT array_agg(attname ORDER BY attnum),
-           array_agg(NOT has_policies AND has_column_privilege(caller, relation, attnum, 'SELECT')
+           array_agg(NOT is_under_policies AND has_column_privilege(caller, relation, attnum, 'SELECT')
                      ORDER BY attnum),
            string_agg(format('CASE WHEN ($1).%1$I IS NOT DISTINCT FROM NULL THEN ''null'' '
                              'ELSE format(''%%s'', ($1).%1$I) END', attname), ', ' ORDER BY attnum)
@@ -105,9 +107,11 @@ $$;
 
 ---
 -- Raises for a row that others refer to: the error is of their table, and says the name of this one. A
--- foreign key of theirs may be a twin, or lead to the retired table.
+-- foreign key of theirs may be a twin, or lead to the retired table. The key in `details` is that of the
+-- row as it was; who may not see it is not told.
 CREATE OR REPLACE FUNCTION compat.raise_of_reference(
-    names jsonb, state text, said text, details text, in_schema text, in_table text, of_constraint text)
+    given anyelement, names jsonb, state text, said text, details text,
+    in_schema text, in_table text, of_constraint text)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -119,20 +123,23 @@ DECLARE
                                        of_constraint);
     place CONSTANT jsonb := (SELECT p FROM jsonb_array_elements(names -> 'places') p
                              WHERE p #>> '{name,1}' = parent);
-    of_target text;
-    of_legacy text;
+    stored text[];
+    legacy text[];
 BEGIN
-    IF place IS NOT NULL THEN
-        SELECT string_agg(a.attname, ', ' ORDER BY k.n),
-               string_agg(coalesce(place -> 'columns' ->> a.attname, a.attname), ', ' ORDER BY k.n)
-        INTO of_target, of_legacy
-        FROM pg_constraint c, unnest(c.confkey) WITH ORDINALITY k(attnum, n), pg_attribute a
-        WHERE c.conrelid = child AND c.conname = of_constraint
-          AND a.attrelid = c.confrelid AND a.attnum = k.attnum;
-        details := replace(details, format('(%s)=', of_target), format('(%s)=', of_legacy));
-    ELSIF parent IS DISTINCT FROM names ->> 'retired' THEN
+    IF place IS NULL AND parent IS DISTINCT FROM names ->> 'retired' THEN
         RETURN;
     END IF;
+    SELECT array_agg(a.attname ORDER BY k.n),
+           array_agg(coalesce(place -> 'columns' ->> a.attname, a.attname) ORDER BY k.n)
+    INTO stored, legacy
+    FROM pg_constraint c, unnest(c.confkey) WITH ORDINALITY k(attnum, n), pg_attribute a
+    WHERE c.conrelid = child AND c.conname = of_constraint
+      AND a.attrelid = c.confrelid AND a.attnum = k.attnum;
+    IF compat.key_of(given, legacy, false) = 'Key' THEN
+        details := regexp_replace(details, '^Key .*( is (still )?referenced from table )', 'Key\1');
+    END IF;
+    details := replace(details, format('(%s)=', array_to_string(stored, ', ')),
+                       format('(%s)=', array_to_string(legacy, ', ')));
     said := replace(replace(said, format('"%s"', parent), format('"%s"', names #>> '{legacy,1}')),
                     format('"%s"', of_constraint), format('"%s"', original));
     PERFORM compat.raise_of_table(state, said, details, in_schema, in_table, NULL, original);
@@ -165,7 +172,7 @@ BEGIN
         END IF;
     ELSIF state IN ('23503', '23001') THEN
         -- A row that others refer to: the error speaks of their table, and names this one.
-        PERFORM compat.raise_of_reference(names, state, said, details, in_schema, in_table, of_constraint);
+        PERFORM compat.raise_of_reference(given, names, state, said, details, in_schema, in_table, of_constraint);
         RETURN;
     ELSIF NOT coalesce(place IS NOT NULL OR is_retired, false) THEN
         RETURN;
@@ -216,7 +223,7 @@ END $$;
 
 ---
 -- Writes that function anew for the foreign keys that lead to `source`, the retired table; NULL: none.
--- A table that has been renamed since, or that the owner may not read, is not looked at.
+-- A table that has been renamed since is not looked at; one that the owner may not read may refer to it.
 CREATE OR REPLACE FUNCTION compat.watch_references(mapping_name text, source regclass)
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
@@ -227,9 +234,10 @@ DECLARE
     looks text;
 BEGIN
     SELECT string_agg(format(
-        'IF has_table_privilege(to_regclass(%L), ''SELECT'') THEN '
+        'IF NOT has_table_privilege(to_regclass(%L), ''SELECT'') THEN RETURN true; '
+        'ELSIF to_regclass(%L) IS NOT NULL THEN '
         'IF EXISTS (SELECT FROM %s AS other WHERE %s) THEN RETURN true; END IF; END IF; ',
-        child, child, condition), '')
+        child, child, child, condition), '')
     INTO looks
     FROM (
         SELECT format('%I.%I', n.nspname, r.relname) AS child,

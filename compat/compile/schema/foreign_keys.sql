@@ -49,6 +49,51 @@ BEGIN
 END $$;
 
 ---
+-- The retired table of a migration, by the guard that a cutover puts on it; NULL when there is none.
+CREATE OR REPLACE FUNCTION compat.retired_of(mapping_name text)
+RETURNS regclass LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT t.tgrelid::regclass
+FROM compat.mapping m
+JOIN pg_trigger t ON t.tgfoid = 'compat.refuse_late_write()'::regprocedure AND t.tgtype::integer & 32 = 0
+JOIN pg_class c ON c.oid = t.tgrelid AND NOT c.relispartition
+WHERE m.name = mapping_name AND split_part(encode(t.tgargs, 'escape'), '\000', 2) = encode(convert_to(
+    to_regclass(format('%I.%I', document #>> '{legacy,schema}', document #>> '{legacy,name}'))::text,
+    getdatabaseencoding()), 'escape')
+$$;
+
+---
+-- A foreign key that was noted when the table it references had been contracted already leads to the
+-- target. If that contract has been taken back since, there is a retired table again for it to lead to:
+-- it gets that, and the twin that it would have.
+CREATE OR REPLACE FUNCTION compat.reattach_foreign_key(mapping_name text, relation regclass, name text, twin_name text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    migration CONSTANT compat.mapping := (SELECT m FROM compat.mapping m WHERE m.name = mapping_name);
+    target CONSTANT regclass := to_regclass(format('%I.%I', migration.document #>> '{target,schema}',
+                                                   migration.document #>> '{target,name}'));
+    retired CONSTANT regclass := compat.retired_of(mapping_name);
+    fk CONSTANT oid := (SELECT oid FROM pg_constraint
+                        WHERE conrelid = relation AND conname = name AND confrelid = target);
+    columns record;
+    twin text;
+    original text;
+BEGIN
+    IF fk IS NULL OR retired IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(r ->> 'legacy') AS of_legacy, array_agg(r ->> 'target') AS of_target INTO columns
+    FROM json_array_elements(migration.document -> 'rules') r WHERE r ->> 'rule' IN ('column', 'cast');
+    twin := compat.foreign_key_definition(fk, target, columns.of_target, columns.of_target);
+    original := compat.foreign_key_definition(fk, retired, columns.of_target, columns.of_legacy);
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', relation, name);
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, name, original);
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', relation, twin_name, twin);
+    PERFORM compat.watch_references(mapping_name, retired);
+END $$;
+
+---
 -- Lets the restored foreign keys of a table follow the migrations again that they followed when noted.
 CREATE OR REPLACE FUNCTION compat.restore_following(relation regclass, noted jsonb)
 RETURNS void LANGUAGE plpgsql
@@ -58,12 +103,15 @@ DECLARE
     twin text;
 BEGIN
     FOR key IN
-        SELECT f.* FROM jsonb_to_recordset(noted -> 'following') AS f (mapping text, name text, twin_name text)
+        SELECT f.*, m.phase
+        FROM jsonb_to_recordset(noted -> 'following') AS f (mapping text, name text, twin_name text)
         JOIN compat.mapping m ON m.name = f.mapping WHERE m.phase IN ('cutover', 'contracted')
     LOOP
         twin := noted #>> ARRAY['foreign_keys', key.twin_name];
         IF twin IS NOT NULL THEN
             EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, key.twin_name, twin);
+        ELSIF key.phase = 'cutover' THEN
+            PERFORM compat.reattach_foreign_key(key.mapping, relation, key.name, key.twin_name);
         END IF;
         INSERT INTO compat.foreign_key VALUES (key.mapping, relation, key.name, key.twin_name)
         ON CONFLICT (mapping, referencing, name) DO UPDATE SET twin_name = EXCLUDED.twin_name;
@@ -242,4 +290,64 @@ BEGIN
         END;
     END LOOP;
     PERFORM compat.watch_references(mapping_name, source);
+END $$;
+
+---
+-- Says when keys of a table are looked at: NOT DEFERRABLE, or DEFERRABLE INITIALLY ... . One that has been
+-- dropped since is passed over.
+CREATE OR REPLACE FUNCTION compat.look_at_keys(relation regclass, names text[], moment text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN
+        SELECT conname FROM pg_constraint WHERE conrelid = relation AND contype = 'f' AND conname = ANY (names)
+        ORDER BY conname
+    LOOP
+        EXECUTE format('ALTER TABLE %s ALTER CONSTRAINT %I %s', relation, name, moment);
+    END LOOP;
+END $$;
+
+---
+-- True when all these keys are there, and SET CONSTRAINTS takes them, which knows no table but the schema.
+CREATE OR REPLACE FUNCTION compat.are_deferrable(in_schema name, names name[])
+RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT count(DISTINCT conname) = cardinality(names) AND bool_and(condeferrable)
+FROM pg_constraint
+WHERE conname = ANY (names) AND connamespace = (SELECT oid FROM pg_namespace WHERE nspname = in_schema)
+$$;
+
+---
+-- Raises an error of a key of the target to itself as the legacy table would have; returns when it is of
+-- another one. `names` (compat.compile.own_keys) tells how they correspond.
+CREATE OR REPLACE FUNCTION compat.raise_of_own_key(names jsonb, said text, details text, of_constraint text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known CONSTANT jsonb := names -> 'keys' -> of_constraint;
+    target CONSTANT text := format('"%s"', names #>> '{target,1}');
+    legacy CONSTANT text := format('"%s"', names #>> '{legacy,1}');
+    pair jsonb;
+    key text;
+    number text;
+BEGIN
+    IF known IS NULL THEN
+        RETURN;
+    END IF;
+    key := substring(details from '\)=\((.*)\) is still referenced');
+    IF key IS NOT NULL AND known -> 'number' <> 'null' THEN
+        EXECUTE format('SELECT min(%s::text) FROM %s WHERE %s = %L', known #>> '{number,1}', names #>> '{target,0}',
+                       known #>> '{number,0}', key) INTO number;
+        details := replace(details, format(')=(%s)', key), format(')=(%s)', number));
+    END IF;
+    FOR pair IN SELECT * FROM jsonb_array_elements(known -> 'columns') LOOP
+        CONTINUE WHEN strpos(details, format('Key (%s)=', pair ->> 0)) <> 1;
+        details := replace(details, format('(%s)=', pair ->> 0), format('(%s)=', pair ->> 1));
+        EXIT;
+    END LOOP;
+    PERFORM compat.raise_of_table('23503',
+        replace(replace(said, target, legacy), format('"%s"', of_constraint), format('"%s"', known ->> 'name')),
+        replace(details, target, legacy), names #>> '{legacy,0}', names #>> '{legacy,1}', NULL, known ->> 'name');
 END $$;

@@ -37,6 +37,9 @@ BEGIN
     IF NOT has_schema_privilege(owner, 'compat', 'USAGE') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA compat TO %I', owner);
     END IF;
+    IF NOT has_table_privilege(owner, 'compat.foreign_key', 'SELECT') THEN  -- see raise_of_reference
+        EXECUTE format('GRANT SELECT ON compat.foreign_key TO %I', owner);
+    END IF;
     IF in_view THEN
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', routine);
     ELSE

@@ -172,6 +172,75 @@ BEGIN
 END $$;
 
 ---
+-- A migration whose rows others look up must go on filling its table until these are done.
+-- `numbers` are the columns by which others know them, `tag` tells them from rows of other migrations.
+CREATE OR REPLACE FUNCTION compat.require_no_children(mapping_name text, parent regclass, numbers text[], tag text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    child record;
+BEGIN
+    SELECT m.name, r ->> 'legacy' AS reference, m.phase INTO child
+    FROM compat.mapping m, json_array_elements(m.document -> 'rules') r
+    WHERE m.name <> mapping_name AND m.phase <> 'contracted' AND r ->> 'rule' = 'lookup'
+      AND to_regclass(format('%I.%I', r #>> '{parent,schema}', r #>> '{parent,name}')) = parent
+      AND coalesce(r #>> '{parent,legacy}', 'legacy_id') = ANY (numbers)
+      AND coalesce(r #>> '{parent,tag,1}' = tag, true)
+    ORDER BY m.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the mapping %s finds in %s the rows that its column %s references',
+                             quote_ident(child.name), parent, quote_ident(child.reference)),
+            HINT = format('Take %s back first: %s`compat unexpand %1$s --execute`.', quote_ident(child.name),
+                          CASE WHEN child.phase = 'cutover'
+                               THEN format('`compat rollback %s --execute`, then ', quote_ident(child.name)) ELSE '' END);
+    END IF;
+END $$;
+
+---
+-- References of a table to itself, by the number of a row, must all have got the key of that row.
+CREATE OR REPLACE FUNCTION compat.require_settled_references(relation regclass, key_column text, number_column text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number text;
+BEGIN
+    EXECUTE format('SELECT %2$I::text FROM %1$s WHERE %3$I IS NULL AND %2$I IS NOT NULL LIMIT 1',
+                   relation, number_column, key_column) INTO number;
+    IF number IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s has a row with %I = %s, which no row has for its number', relation, number_column, number),
+            HINT = 'Correct that reference in the legacy table, or bring the row that it means.';
+    END IF;
+END $$;
+
+---
+-- A table must not be partitioned by columns that BEFORE triggers of a migration write. `what` names these.
+CREATE OR REPLACE FUNCTION compat.require_unmoved(relation regclass, columns text[], what text)
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written text;
+BEGIN
+    -- An expression over them depends on them as a column in the key does.
+    SELECT string_agg(DISTINCT quote_ident(a.attname), ', ') INTO written
+    FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid
+    WHERE p.partrelid = relation AND a.attname = ANY (columns)
+      AND (a.attnum = ANY (p.partattrs) OR 0 = ANY (p.partattrs) AND EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = relation AND d.objsubid = 0
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = relation AND d.refobjsubid = a.attnum));
+    IF written IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s is partitioned by %s, which triggers of %s write: PostgreSQL moves no row to '
+                             'another partition then', relation, written, what),
+            HINT = 'Use form=''instead_of'' and no keep=... there, or partition the table by another column.';
+    END IF;
+END $$;
+
+---
 -- True when a table has been truncated and nothing written since. A TRUNCATE ... CASCADE that empties
 -- both sides in one command loses nothing on either: AFTER triggers of TRUNCATE ask this.
 CREATE OR REPLACE FUNCTION compat.is_truncated(relation regclass)

@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 
 from compat.compile import errors
 from compat.compile.bodies import could_not_serialize, guard, refuse_read_only, returning
-from compat.compile.functions import any_changed, assignments_of_update, indented, same_target_row
+from compat.compile.functions import (
+    TARGET,
+    any_changed,
+    assignments_of_update,
+    indented,
+    same_target_row,
+)
+from compat.compile.shaped.stale import leave_if_changed
 from compat.compile.source import source
 from compat.mapping import Mapping
 from compat.names import literal
@@ -62,7 +69,7 @@ def update_body(mapping: Mapping) -> str:
         *indented(_require_new_key(mapping)),
         "    END IF;",
         f"    wanted := {place(mapping, NEW)};",
-        f"    stays := wanted = {place(mapping, OLD)};",
+        f"    stays := wanted IS NOT DISTINCT FROM {place(mapping, OLD)};",
     ]
     for branch in _branches(mapping):
         moved = _insert_where_wanted(mapping, branch)
@@ -255,17 +262,9 @@ def _lock(branch: _Branch, strength: str) -> list[str]:
 
 
 def _leave_if_changed(mapping: Mapping, branch: _Branch) -> list[str]:
-    """Return what ends the function when the row is no more what the client's statement saw."""
     same = same_target_row(branch.mapping, OLD)
-    return [
-        f"        IF NOT ({guard(branch.mapping, branch.row)}) THEN",
-        f"            IF EXISTS (SELECT FROM {branch.table.sql} AS t WHERE {same}",
-        "                       AND compat.is_own_change(t.xmin)) THEN",
-        "                RETURN NULL;",
-        "            END IF;",
-        *could_not_serialize(mapping, 12),
-        "        END IF;",
-    ]
+    unchanged = guard(branch.mapping, branch.row)
+    return leave_if_changed(mapping, unchanged, [(branch.table, TARGET, same)], indentation=8)
 
 
 def _returning(branch: _Branch) -> str:

@@ -42,7 +42,9 @@ def cease(mapping: Mapping) -> list[str]:
 
 def _drawn(mapping: Mapping) -> list[tuple[str, str]]:
     """Return the target columns that nothing else fills, each with its quoted sequence."""
-    drawn = []
+    drawn: list[tuple[str, str]] = []
+    if mapping.tag is None:
+        return drawn  # such a column has the sequence for its default
     for sequence in mapping.legacy.sequences:
         lens = mapping.lens(sequence.column)
         if lens.part is None and lens.targets:

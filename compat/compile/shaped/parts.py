@@ -20,6 +20,7 @@ from compat.compile.functions import (
     indented,
     same_target_row,
 )
+from compat.compile.shaped.stale import leave_if_changed
 from compat.compile.source import halves, matches, parents, source
 from compat.mapping import Mapping
 from compat.names import ident, idents
@@ -236,12 +237,7 @@ def _move_keys(mapping: Mapping) -> list[str]:
 
     So that a foreign key between them is looked at when both have changed.
     """
-    by_target = {lens.targets[0]: lens for lens in mapping.key}
-    moved = [
-        (place, [(mine, by_target[other]) for mine, other in place.on if other in by_target])
-        for place in halves(mapping)
-    ]
-    moved = [(place, pairs) for place, pairs in moved if pairs]
+    moved = _joined_by_key(mapping)
     if not moved:
         return []
     follow = ", ".join(
@@ -271,6 +267,16 @@ def _move_keys(mapping: Mapping) -> list[str]:
             ],
         )
     return _if(any_changed(mapping.key), lines)
+
+
+def _joined_by_key(mapping: Mapping) -> list[tuple[Place, list[tuple[str, Lens]]]]:
+    """Return the halves whose rows a change of the legacy key moves, with (column there, lens)."""
+    by_target = {lens.targets[0]: lens for lens in mapping.key}
+    pairs = {
+        place: [(mine, by_target[other]) for mine, other in place.on if other in by_target]
+        for place in halves(mapping)
+    }
+    return [(place, moved) for place, moved in pairs.items() if moved]
 
 
 def _update_rows(mapping: Mapping) -> list[str]:
@@ -304,18 +310,24 @@ def _update_rows(mapping: Mapping) -> list[str]:
 
 
 def _update_target(mapping: Mapping) -> str:
-    references = [f"{ident(name)} = {sql}" for name, sql in _references(mapping).items()]
     lenses = mapping.lenses_of(mapping.places[0])
-    assigned = ",\n        ".join([*_assignments(lenses, TARGET), *references])
-    keys_moved = any(
-        other in {lens.targets[0] for lens in mapping.key}
-        for place in halves(mapping)
-        for _, other in place.on
-    )
+    assigned = ",\n        ".join([*_assignments(lenses, TARGET), *_other_references(mapping)])
+    found_by = NEW if _joined_by_key(mapping) else OLD  # the keys have been moved by now
     return (
         f"    UPDATE {mapping.target.sql} AS t SET\n        {assigned}\n"
-        f"    WHERE {same_target_row(mapping, NEW if keys_moved else OLD)}"
+        f"    WHERE {same_target_row(mapping, found_by)}"
     )
+
+
+def _other_references(mapping: Mapping) -> list[str]:
+    """Return SET items for references to parents; one that leads nowhere stays what it is."""
+    return [
+        f"{ident(other)} = CASE WHEN {any_changed(mapping.lenses_of(place))} "
+        f"THEN {place.row.column(mine)} ELSE {TARGET.column(other)} END"
+        for place in parents(mapping)
+        if mapping.lenses_of(place)
+        for mine, other in place.on
+    ]
 
 
 def _written(mapping: Mapping, place: Place) -> list[Lens]:
@@ -367,73 +379,59 @@ def _lock(mapping: Mapping, strength: str) -> list[str]:
         assert place.part is not None
         here = ", ".join(place.row.column(mine) for mine, _ in place.on)
         there = ", ".join(TARGET.column(other) for _, other in place.on)
-        again = _select_part(place, strength if isinstance(place.part, Half) else "FOR SHARE")
+        again = _select_part(place, strength if isinstance(place.part, Half) else None)
         again += [] if place.part.may_lack else gone
-        # It belongs to another row by now, or there was none.
+        # It belongs to another row by now, or there was none, or it has not been looked at.
         lines += _if(f"ROW({here}) IS DISTINCT FROM ROW({there})", again)
     return lines
 
 
 def _lock_part(mapping: Mapping, place: Place, strength: str) -> list[str]:
-    """Return the lock of the row of a part, and that of the parent which may be left for another.
+    """Return the lock of the row of a part, or of the parent that is left.
 
-    Both in the order of the key: others may go the opposite way. Who leaves a parent that may have
-    to go locks it as for that at once; a lock that is made stronger later is a deadlock of two.
+    A parent that stays is not locked, since many rows share it: who renames it has to lock each of
+    these rows before the end, so under the lock of the target's row it is as it was read then, or
+    is renamed after us. Who leaves one waits for that first; the other way round is a deadlock.
+
+    One that may have to go is locked as for that at once, for a lock that is made stronger later is
+    a deadlock of two, and with the next in the order of the key: others may go the opposite way.
     """
     if isinstance(place.part, Half):
         return _select_part(place, strength)
-    shared = _select_part(place, "FOR SHARE")
-    if place not in _cleaned(mapping):
-        return shared
-    found = matches(place, TARGET)
+    may_go = place in _cleaned(mapping)
     if strength == "FOR UPDATE":
-        return _select_part(place, strength)
+        return _select_part(place, strength) if may_go else []
     lenses = mapping.lenses_of(place)
+    shared = _select_part(place, "FOR SHARE")
+    if not may_go:
+        return _if(any_changed(lenses), shared)
     wanted = " AND ".join(
         f"{place.row.column(name)} = {sql}"
         for lens in lenses
         for name, sql in lens.write(NEW).items()
     )
     keys = ", ".join(place.row.column(mine) for mine, _ in place.on)
-    return [
-        f"    IF {any_changed(lenses)} THEN",
-        f"        PERFORM FROM {place.table.sql} AS {place.row.name}",
-        f"        WHERE {found} OR {wanted} ORDER BY {keys} FOR UPDATE;",
-        "    END IF;",
-        *shared,
+    both = [
+        f"    PERFORM FROM {place.table.sql} AS {place.row.name}",
+        f"    WHERE {matches(place, TARGET)} OR {wanted} ORDER BY {keys} FOR UPDATE;",
     ]
+    return _if(any_changed(lenses), [*both, *shared])
 
 
-def _select_part(place: Place, lock: str) -> list[str]:
+def _select_part(place: Place, lock: str | None) -> list[str]:
     alias = place.row.name
+    locked = "" if lock is None else f" {lock}"
     return [
         f"    SELECT {alias}.* INTO {alias} FROM {place.table.sql} AS {alias}",
-        f"    WHERE {matches(place, TARGET)} {lock};",
+        f"    WHERE {matches(place, TARGET)}{locked};",
     ]
 
 
 def _leave_if_changed(mapping: Mapping) -> list[str]:
-    """Return what ends the function when the row is no more what the client's statement saw.
-
-    As in compat.compile.bodies: changed earlier by the same transaction, a table would not count
-    it; changed by another, the client is told to try again.
-    """
-    own = [same_target_row(mapping, OLD)]
-    own += [matches(place, TARGET) for place in halves(mapping)]
-    places = [mapping.places[0], *halves(mapping)]
-    changed = "\n        OR ".join(
-        f"EXISTS (SELECT FROM {place.table.sql} AS {place.row.name} "
-        f"WHERE {condition} AND compat.is_own_change({place.row.name}.xmin))"
-        for place, condition in zip(places, own, strict=True)
-    )
-    return [
-        f"    IF NOT ({guard(mapping)}) THEN",
-        f"        IF {changed} THEN",
-        "            RETURN NULL;",
-        "        END IF;",
-        *could_not_serialize(mapping, 8),
-        "    END IF;",
-    ]
+    """Return what ends the function when target or halves are no more what the client saw."""
+    rows = [(mapping.target, TARGET, same_target_row(mapping, OLD))]
+    rows += [(place.table, place.row, matches(place, TARGET)) for place in halves(mapping)]
+    return leave_if_changed(mapping, guard(mapping), rows)
 
 
 def _read_back(mapping: Mapping) -> list[str]:

@@ -20,7 +20,7 @@ DROP VIEW "public"."jobs";
 
 DROP FUNCTION IF EXISTS "compat"."bridged jobs__reverse"();
 
-DROP FUNCTION "compat"."bridged jobs__sync"();
+DROP FUNCTION IF EXISTS "compat"."bridged jobs__sync"();
 
 DROP VIEW "compat"."bridged jobs__bridge";
 

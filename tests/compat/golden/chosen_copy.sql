@@ -17,7 +17,7 @@ WITH seen AS MATERIALIZED (
     SELECT "id", "name", "city", "kind" FROM "public"."persons" AS t
     UNION ALL
     SELECT "id", "name", "city", "kind" FROM "public"."firms" AS t
-) AS t WHERE t."id" = l."id")
+) AS t WHERE t."id" = l."id" OFFSET 0)
 ), copied_1 AS (
     INSERT INTO "public"."firms" AS t ("id", "name", "city", "kind")
     SELECT l."id",
@@ -36,7 +36,7 @@ WITH seen AS MATERIALIZED (
     SELECT "compat"."chosen clients__copy"(l."id") FROM due AS l WHERE l."place1" IS NULL
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied_1) + (SELECT count(*) FROM copied_2) + (SELECT count(*) FROM refused),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -53,7 +53,7 @@ WITH seen AS MATERIALIZED (
     SELECT "id", "name", "city", "kind" FROM "public"."persons" AS t
     UNION ALL
     SELECT "id", "name", "city", "kind" FROM "public"."firms" AS t
-) AS t WHERE t."id" = l."id")
+) AS t WHERE t."id" = l."id" OFFSET 0)
 ), copied_1 AS (
     INSERT INTO "public"."firms" AS t ("id", "name", "city", "kind")
     SELECT l."id",
@@ -72,7 +72,7 @@ WITH seen AS MATERIALIZED (
     SELECT "compat"."chosen clients__copy"(l."id") FROM due AS l WHERE l."place1" IS NULL
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied_1) + (SELECT count(*) FROM copied_2) + (SELECT count(*) FROM refused),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -84,7 +84,7 @@ WITH seen AS MATERIALIZED (
     SELECT "id", "name", "city", "kind" FROM "public"."persons" AS t
     UNION ALL
     SELECT "id", "name", "city", "kind" FROM "public"."firms" AS t
-) AS t WHERE t."id" = l."id")
+) AS t WHERE t."id" = l."id" OFFSET 0)
 ), copied_1 AS (
     INSERT INTO "public"."firms" AS t ("id", "name", "city", "kind")
     SELECT l."id",
@@ -103,7 +103,7 @@ WITH seen AS MATERIALIZED (
     SELECT "compat"."chosen clients__copy"(l."id") FROM due AS l WHERE l."place1" IS NULL
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied_1) + (SELECT count(*) FROM copied_2) + (SELECT count(*) FROM refused),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
 SELECT 'chosen clients', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s

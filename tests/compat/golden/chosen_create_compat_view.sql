@@ -152,13 +152,12 @@ BEGIN
         END IF;
     END IF;
     wanted := CASE WHEN (SELECT kind = 'firm' FROM (SELECT NEW.*) AS this_row) THEN 1 WHEN (SELECT kind = 'person' FROM (SELECT NEW.*) AS this_row) THEN 2 END;
-    stays := wanted = CASE WHEN (SELECT kind = 'firm' FROM (SELECT OLD.*) AS this_row) THEN 1 WHEN (SELECT kind = 'person' FROM (SELECT OLD.*) AS this_row) THEN 2 END;
+    stays := wanted IS NOT DISTINCT FROM CASE WHEN (SELECT kind = 'firm' FROM (SELECT OLD.*) AS this_row) THEN 1 WHEN (SELECT kind = 'person' FROM (SELECT OLD.*) AS this_row) THEN 2 END;
     SELECT t.* INTO t1 FROM "public"."firms" AS t
     WHERE t."id" = OLD."id" FOR NO KEY UPDATE;
     IF FOUND THEN
         IF NOT (ROW(t1."id", t1."name", t1."city", t1."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
-            IF EXISTS (SELECT FROM "public"."firms" AS t WHERE t."id" = OLD."id"
-                       AND compat.is_own_change(t.xmin)) THEN
+            IF EXISTS (SELECT FROM "public"."firms" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
@@ -243,8 +242,7 @@ BEGIN
     WHERE t."id" = OLD."id" FOR NO KEY UPDATE;
     IF FOUND THEN
         IF NOT (ROW(t2."id", t2."name", t2."city", t2."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
-            IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id"
-                       AND compat.is_own_change(t.xmin)) THEN
+            IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
@@ -359,8 +357,7 @@ BEGIN
     WHERE t."id" = OLD."id" FOR UPDATE;
     IF FOUND THEN
         IF NOT (ROW(t1."id", t1."name", t1."city", t1."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
-            IF EXISTS (SELECT FROM "public"."firms" AS t WHERE t."id" = OLD."id"
-                       AND compat.is_own_change(t.xmin)) THEN
+            IF EXISTS (SELECT FROM "public"."firms" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
@@ -393,8 +390,7 @@ BEGIN
     WHERE t."id" = OLD."id" FOR UPDATE;
     IF FOUND THEN
         IF NOT (ROW(t2."id", t2."name", t2."city", t2."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
-            IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id"
-                       AND compat.is_own_change(t.xmin)) THEN
+            IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN
                 RETURN NULL;
             END IF;
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',

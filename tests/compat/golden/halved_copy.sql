@@ -24,7 +24,7 @@ WITH seen AS MATERIALIZED (
     FROM copied AS t JOIN seen AS l ON t."id" = l."id"
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -45,7 +45,7 @@ JOIN "public"."addresses" AS p1 ON p1."person" = t."id" WHERE t."id" = l."id")
     FROM copied AS t JOIN seen AS l ON t."id" = l."id"
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -64,7 +64,7 @@ WITH seen AS MATERIALIZED (
     FROM copied AS t JOIN seen AS l ON t."id" = l."id"
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
 SELECT 'halved clients', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s

@@ -117,7 +117,7 @@ BEGIN
     END IF;
     IF NOT (ROW(t."id", t."name", p1."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
         IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin))
-        OR EXISTS (SELECT FROM "public"."addresses" AS p1 WHERE p1."person" = t."id" AND compat.is_own_change(p1.xmin)) THEN
+            OR EXISTS (SELECT FROM "public"."addresses" AS p1 WHERE p1."person" = t."id" AND compat.is_own_change(p1.xmin)) THEN
             RETURN NULL;
         END IF;
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
@@ -263,7 +263,7 @@ BEGIN
     END IF;
     IF NOT (ROW(t."id", t."name", p1."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
         IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin))
-        OR EXISTS (SELECT FROM "public"."addresses" AS p1 WHERE p1."person" = t."id" AND compat.is_own_change(p1.xmin)) THEN
+            OR EXISTS (SELECT FROM "public"."addresses" AS p1 WHERE p1."person" = t."id" AND compat.is_own_change(p1.xmin)) THEN
             RETURN NULL;
         END IF;
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure',

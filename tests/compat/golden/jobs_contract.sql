@@ -28,7 +28,7 @@ DROP FUNCTION IF EXISTS "compat"."jobs__referenced"(anyelement);
 
 DROP FUNCTION IF EXISTS "compat"."jobs__reverse"();
 
-DROP FUNCTION "compat"."jobs__sync"();
+DROP FUNCTION IF EXISTS "compat"."jobs__sync"();
 
 DROP TABLE "public"."jobs__retired";
 

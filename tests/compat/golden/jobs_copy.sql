@@ -22,7 +22,7 @@ WITH seen AS MATERIALIZED (
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."jobs" AS l
@@ -40,7 +40,7 @@ WITH seen AS MATERIALIZED (
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."jobs" AS l
@@ -57,7 +57,7 @@ WITH seen AS MATERIALIZED (
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
 SELECT 'jobs', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s

@@ -1,5 +1,7 @@
 SELECT compat.require_phase('jobs', 'expanded', 'copying', 'copied');
 
+SELECT compat.require_no_children('jobs', '"public"."tasks"'::pg_catalog.regclass, ARRAY['task_id'], NULL);
+
 DROP TRIGGER "00_compat_sync" ON "public"."jobs";
 
 DROP TRIGGER "00_compat_sync_insert" ON "public"."jobs";

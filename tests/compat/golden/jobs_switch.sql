@@ -1,5 +1,136 @@
 SELECT compat.require_phase('jobs', 'cutover');
 
+LOCK TABLE "public"."jobs" IN SHARE ROW EXCLUSIVE MODE;
+
+SELECT compat.require_empty('"public"."tasks__aside"'::pg_catalog.regclass);
+
+ALTER TABLE "public"."tasks__aside"
+    ADD COLUMN "cost" numeric(10,2),
+    ADD COLUMN "status" integer,
+    ADD COLUMN "done" boolean,
+    ADD COLUMN "origin" text,
+    ADD COLUMN "compat_via_view" boolean;
+
+SELECT compat.index_bridge('"public"."jobs"'::pg_catalog.regclass, '"public"."tasks__aside"'::pg_catalog.regclass,
+    ARRAY['id', 'cost', 'status', 'done', 'note', 'origin']::text[], ARRAY['task_id', 'cost', 'status', 'done', 'remark', 'origin']::text[], ARRAY['cost', 'status', 'done', 'origin']::text[]);
+
+CREATE OR REPLACE FUNCTION "compat"."jobs__sync"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $compat$
+#variable_conflict use_column
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM "public"."tasks__aside" AS t;
+        RETURN NULL;
+    ELSIF TG_LEVEL = 'STATEMENT' THEN
+        INSERT INTO "public"."tasks__aside" AS t ("task_id", "cost", "status", "done", "remark", "origin", "cents", "state", "done_at", "title")
+        SELECT n."id",
+        n."cost",
+        n."status",
+        n."done",
+        n."note",
+        n."origin",
+        n."cents",
+        n."state",
+        n."done_at",
+        n."title"
+        FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
+            SELECT * FROM "public"."jobs" AS s WHERE s."id" = inserted."id" AND pg_catalog.age(s.xmin) <= 0 OFFSET 0
+        ) AS s) AS n
+        ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "remark" = EXCLUDED."remark", "origin" = EXCLUDED."origin", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "title" = EXCLUDED."title";
+        RETURN NULL;
+    ELSIF TG_OP <> 'DELETE' THEN
+        SELECT s."id", s."cost", s."status", s."done", s."note", s."origin", s."cents", s."state", s."done_at", s."title", s."compat_via_view"
+        INTO NEW."id", NEW."cost", NEW."status", NEW."done", NEW."note", NEW."origin", NEW."cents", NEW."state", NEW."done_at", NEW."title", NEW."compat_via_view"
+        FROM "public"."jobs" AS s WHERE s."id" = NEW."id" AND pg_catalog.age(s.xmin) <= 0;
+    END IF;
+    IF NOT FOUND THEN
+        -- Gone, or under another key by now; unless this transaction has put it there since.
+        DELETE FROM "public"."tasks__aside" AS t WHERE t."task_id" = OLD."id"
+        AND (pg_catalog.age(t.xmin) > 0
+             OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+        UPDATE "public"."tasks__aside" AS t SET
+            "task_id" = NEW."id",
+        "cost" = NEW."cost",
+        "status" = NEW."status",
+        "done" = NEW."done",
+        "remark" = NEW."note",
+        "origin" = NEW."origin",
+        "cents" = NEW."cents",
+        "state" = NEW."state",
+        "done_at" = NEW."done_at",
+        "title" = NEW."title"
+        WHERE t."task_id" = OLD."id";
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO "public"."tasks__aside" AS t ("task_id", "cost", "status", "done", "remark", "origin", "cents", "state", "done_at", "title")
+    VALUES (NEW."id",
+        NEW."cost",
+        NEW."status",
+        NEW."done",
+        NEW."note",
+        NEW."origin",
+        NEW."cents",
+        NEW."state",
+        NEW."done_at",
+        NEW."title")
+    ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cost" = EXCLUDED."cost", "status" = EXCLUDED."status", "done" = EXCLUDED."done", "remark" = EXCLUDED."remark", "origin" = EXCLUDED."origin", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "title" = EXCLUDED."title";
+    RETURN NULL;
+END
+$compat$;
+
+REVOKE ALL ON FUNCTION "compat"."jobs__sync"() FROM PUBLIC;
+
+SELECT compat.own('"compat"."jobs__sync"()'::pg_catalog.regprocedure, '"public"."jobs"'::pg_catalog.regclass);
+
+CREATE TRIGGER "00_compat_sync" AFTER UPDATE OR DELETE
+ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+
+DO $compat$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class
+               WHERE oid = '"public"."jobs"'::pg_catalog.regclass AND (relkind = 'p' OR relispartition))
+    OR EXISTS (SELECT FROM pg_catalog.pg_constraint
+               WHERE confrelid = '"public"."tasks__aside"'::pg_catalog.regclass AND contype = 'f') THEN
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" FOR EACH ROW EXECUTE FUNCTION "compat"."jobs__sync"();
+    ELSE
+        CREATE TRIGGER "00_compat_sync_insert" AFTER INSERT
+        ON "public"."jobs" REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+    END IF;
+END
+$compat$;
+
+CREATE TRIGGER "00_compat_sync_truncate" AFTER TRUNCATE
+ON "public"."jobs" FOR EACH STATEMENT EXECUTE FUNCTION "compat"."jobs__sync"();
+
+CREATE TRIGGER "00_compat_early_writes" BEFORE INSERT OR UPDATE OR DELETE
+ON "public"."tasks__aside" FOR EACH STATEMENT
+WHEN (pg_catalog.pg_trigger_depth() = 0
+      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
+
+CREATE TRIGGER "00_compat_early_truncate" AFTER TRUNCATE
+ON "public"."tasks__aside" FOR EACH STATEMENT
+WHEN (pg_catalog.pg_trigger_depth() = 0
+      AND pg_catalog.current_setting('compat.early_writes', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION compat.refuse_early_write('"public"."jobs"');
+
+DELETE FROM compat.copy_progress WHERE mapping = 'jobs';
+
+UPDATE compat.mapping SET switching = 'bridged' WHERE name = 'jobs';
+
+INSERT INTO compat.event (mapping, step, detail) VALUES ('jobs', 'switch to bridged', jsonb_build_object('fingerprint', '9fb9afb0dc940ceee8ad2a28197d531d515ffb644418b811e1c01c71fbf9a068'));
+
+SELECT compat.build_deferred_indexes('jobs');
+
+SELECT compat.require_phase('jobs', 'cutover');
+
 SELECT compat.lock_dependents('"public"."tasks"'::pg_catalog.regclass);
 
 SELECT compat.note_dependents('jobs', '"public"."tasks"'::pg_catalog.regclass);

@@ -50,14 +50,17 @@ ALTER VIEW "public"."jobs__compat" ALTER COLUMN "done" SET DEFAULT false;
 
 ALTER VIEW "public"."jobs__compat" ALTER COLUMN "origin" SET DEFAULT 'shop'::text;
 
+CREATE TRIGGER "compat_horizon" BEFORE UPDATE OR DELETE ON "public"."jobs__compat"
+FOR EACH STATEMENT EXECUTE FUNCTION "compat"."note_horizon"();
+
 SELECT compat.define_references('"compat"."jobs__referenced"', 'jobs', '"public"."jobs"'::pg_catalog.regclass);
 
 CREATE OR REPLACE FUNCTION "compat"."jobs__insert"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
 DECLARE
-    doubtful boolean := false;
     given CONSTANT record := NEW;
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
@@ -70,45 +73,49 @@ BEGIN
             PERFORM compat.refuse_check(NEW, 'public', 'jobs', 'jobs_cost_check');
         END IF;
     END;
-    IF NOT doubtful THEN
-    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
-    VALUES (NEW."id",
-        (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+    <<made>>
+    DECLARE
+        value_1 integer := (NEW."cost"::numeric * 100)::integer;
+        value_2 text := CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END;
+        value_3 timestamp with time zone := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
+    BEGIN
+        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+        VALUES (NEW."id",
+        made.value_1,
+        made.value_2,
+        made.value_3,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     ON CONFLICT DO NOTHING
     RETURNING 'shop'::text
     INTO NEW."origin";
-    doubtful := NOT FOUND;
-    END IF;
-    IF doubtful THEN
-    NEW := given;
-    BEGIN
-    INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
-    VALUES (NEW."id",
-        (NEW."cost"::numeric * 100)::integer,
-        CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        IF NOT FOUND THEN
+        NEW := given;
+        BEGIN
+        INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
+        VALUES (NEW."id",
+        made.value_1,
+        made.value_2,
+        made.value_3,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     RETURNING 'shop'::text
     INTO NEW."origin";
-    EXCEPTION WHEN integrity_constraint_violation THEN
-        DECLARE
-            message text; detail text; schema_name text; table_name text;
-            column_name text; constraint_name text;
-        BEGIN
-            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-                schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
-                column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
-            PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
-                detail, schema_name, table_name, column_name, constraint_name);
-            RAISE;
+        EXCEPTION WHEN integrity_constraint_violation THEN
+            DECLARE
+                message text; detail text; schema_name text; table_name text;
+                column_name text; constraint_name text;
+            BEGIN
+                GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                    schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+                    column_name = COLUMN_NAME, constraint_name = CONSTRAINT_NAME;
+                PERFORM compat.raise_as_legacy(NEW, '{"legacy": ["public", "jobs"], "of_legacy": {"jobs_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "places": [{"columns": {"cents": "cost", "done_at": "done", "remark": "note", "state": "status", "task_id": "id"}, "constraints": {"tasks_pkey": {"columns": ["id"], "name": "jobs_pkey", "parent": null, "same_values": true}}, "name": ["public", "tasks"]}], "retired": "jobs__retired"}', SQLSTATE, message,
+                    detail, schema_name, table_name, column_name, constraint_name);
+                RAISE;
+            END;
         END;
+        END IF;
     END;
-    END IF;
     IF FOUND THEN
         RETURN NEW;
     END IF;
@@ -127,6 +134,10 @@ CREATE OR REPLACE FUNCTION "compat"."jobs__update"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
+    given CONSTANT record := NEW;
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."cost", NEW."status", NEW."done") > 0 THEN
         PERFORM compat.refuse_null(NEW, 'public', 'jobs', 'id', 'cost', 'status', 'done');
@@ -163,25 +174,45 @@ BEGIN
             RAISE;
         END;
     END;
-    ELSIF (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record)
+    ELSE
+        IF (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record)
     OR NEW."status" IS DISTINCT FROM OLD."status"
     OR NEW."done" IS DISTINCT FROM OLD."done" THEN
-    UPDATE "public"."tasks" AS t SET
-        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
+            <<made>>
+            DECLARE
+                value_1 integer := CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer END;
+                value_2 text := CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END END;
+            BEGIN
+                UPDATE "public"."tasks" AS t SET
+                    "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN made.value_1 ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN made.value_2 ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        "remark" = NEW."note"
+                WHERE t."task_id" = OLD."id"
+                  AND pg_catalog.age(t.xmin) > noted.horizon
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+            END;
+        ELSE
+            UPDATE "public"."tasks" AS t SET
+                "remark" = NEW."note"
+            WHERE t."task_id" = OLD."id"
+              AND pg_catalog.age(t.xmin) > noted.horizon
+    RETURNING 'shop'::text
+    INTO NEW."origin";
+        END IF;
+        IF NOT FOUND THEN
+            NEW := given;
+            UPDATE "public"."tasks" AS t SET
+                "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
         "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
         "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
         "remark" = NEW."note"
-    WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
+            WHERE t."task_id" = OLD."id"
+              AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
     RETURNING 'shop'::text
     INTO NEW."origin";
-    ELSE
-    UPDATE "public"."tasks" AS t SET
-        "remark" = NEW."note"
-    WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
-    RETURNING 'shop'::text
-    INTO NEW."origin";
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN NEW;
@@ -209,6 +240,9 @@ CREATE OR REPLACE FUNCTION "compat"."jobs__delete"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
 BEGIN
     IF "compat"."jobs__referenced"(OLD) THEN
     BEGIN
@@ -229,9 +263,14 @@ BEGIN
         END;
     END;
     ELSE
-    DELETE FROM "public"."tasks" AS t
-    WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        DELETE FROM "public"."tasks" AS t
+        WHERE t."task_id" = OLD."id"
+          AND pg_catalog.age(t.xmin) > noted.horizon;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."tasks" AS t
+            WHERE t."task_id" = OLD."id"
+              AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN OLD;

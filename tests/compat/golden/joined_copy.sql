@@ -33,7 +33,7 @@ WITH seen AS MATERIALIZED (
     ON CONFLICT ("id") DO NOTHING RETURNING t.*
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -63,7 +63,7 @@ LEFT JOIN "public"."cities" AS p1 ON p1."city_id" = t."city_id" WHERE t."id" = l
     ON CONFLICT ("id") DO NOTHING RETURNING t.*
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 WITH seen AS MATERIALIZED (
     SELECT l.* FROM "public"."clients" AS l
@@ -91,7 +91,7 @@ WITH seen AS MATERIALIZED (
     ON CONFLICT ("id") DO NOTHING RETURNING t.*
 )
 SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM copied),
-    (SELECT ARRAY[l."id"::text] FROM seen AS l ORDER BY l."id" DESC LIMIT 1);
+    (SELECT ARRAY[l."id"::text] FROM (SELECT l."id" FROM seen AS l ORDER BY l."id" DESC LIMIT 1) AS l);
 
 INSERT INTO compat.reject (mapping, key, row_data, sqlstate, reason)
 SELECT 'joined clients', ARRAY[l."id"::text], to_jsonb(l), %(sqlstate)s, %(reason)s

@@ -136,9 +136,9 @@ BEGIN
     IF NEW."city" IS DISTINCT FROM OLD."city" THEN
         PERFORM FROM "public"."cities" AS p1
         WHERE p1."city_id" = t."city_id" OR p1."city" = NEW."city" ORDER BY p1."city_id" FOR UPDATE;
+        SELECT p1.* INTO p1 FROM "public"."cities" AS p1
+        WHERE p1."city_id" = t."city_id" FOR SHARE;
     END IF;
-    SELECT p1.* INTO p1 FROM "public"."cities" AS p1
-    WHERE p1."city_id" = t."city_id" FOR SHARE;
     SELECT t.* INTO t FROM "public"."persons" AS t
     WHERE t."id" = OLD."id" FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -146,7 +146,7 @@ BEGIN
     END IF;
     IF ROW(p1."city_id") IS DISTINCT FROM ROW(t."city_id") THEN
         SELECT p1.* INTO p1 FROM "public"."cities" AS p1
-        WHERE p1."city_id" = t."city_id" FOR SHARE;
+        WHERE p1."city_id" = t."city_id";
     END IF;
     IF NOT (ROW(t."id", t."name", p1."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
         IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN
@@ -215,7 +215,7 @@ BEGIN
         "id" = NEW."id",
         "name" = NEW."name",
         "kind" = NEW."kind",
-        "city_id" = p1."city_id"
+        "city_id" = CASE WHEN NEW."city" IS DISTINCT FROM OLD."city" THEN p1."city_id" ELSE t."city_id" END
     WHERE t."id" = OLD."id";
         EXCEPTION WHEN integrity_constraint_violation THEN
             DECLARE
@@ -235,7 +235,7 @@ BEGIN
         "id" = NEW."id",
         "name" = NEW."name",
         "kind" = NEW."kind",
-        "city_id" = p1."city_id"
+        "city_id" = CASE WHEN NEW."city" IS DISTINCT FROM OLD."city" THEN p1."city_id" ELSE t."city_id" END
     WHERE t."id" = OLD."id";
         END IF;
     END IF;
@@ -278,7 +278,7 @@ BEGIN
     END IF;
     IF ROW(p1."city_id") IS DISTINCT FROM ROW(t."city_id") THEN
         SELECT p1.* INTO p1 FROM "public"."cities" AS p1
-        WHERE p1."city_id" = t."city_id" FOR SHARE;
+        WHERE p1."city_id" = t."city_id";
     END IF;
     IF NOT (ROW(t."id", t."name", p1."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record) THEN
         IF EXISTS (SELECT FROM "public"."persons" AS t WHERE t."id" = OLD."id" AND compat.is_own_change(t.xmin)) THEN

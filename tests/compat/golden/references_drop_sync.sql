@@ -1,5 +1,7 @@
 SELECT compat.require_phase('invoices', 'expanded', 'copying', 'copied');
 
+SELECT compat.require_no_children('invoices', '"public"."bills"'::pg_catalog.regclass, ARRAY['bill_id'], NULL);
+
 DROP TRIGGER "00_compat_sync" ON "public"."invoices";
 
 DROP TRIGGER "00_compat_sync_insert" ON "public"."invoices";

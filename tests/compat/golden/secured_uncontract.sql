@@ -114,26 +114,24 @@ SELECT compat.own('"compat"."secured files__check"()'::pg_catalog.regprocedure, 
 CREATE TRIGGER "compat_check" INSTEAD OF INSERT OR UPDATE ON "public"."files__compat"
 FOR EACH ROW EXECUTE FUNCTION "compat"."secured files__check"();
 
+CREATE TRIGGER "compat_horizon" BEFORE UPDATE OR DELETE ON "public"."files__compat"
+FOR EACH STATEMENT EXECUTE FUNCTION "compat"."note_horizon"();
+
 SELECT compat.define_references('"compat"."secured files__referenced"', 'secured files', '"public"."files"'::pg_catalog.regclass);
 
 CREATE OR REPLACE FUNCTION "compat"."secured files__insert"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
-DECLARE
-    doubtful boolean := false;
 BEGIN
     IF pg_catalog.num_nulls(NEW."id") > 0 THEN
         PERFORM compat.refuse_null(NEW, 'public', 'files', 'id');
     END IF;
-    IF NOT doubtful THEN
     INSERT INTO "public"."documents" AS t ("task_id", "remark")
     VALUES (NEW."id",
         NEW."note")
     ON CONFLICT DO NOTHING;
-    doubtful := NOT FOUND;
-    END IF;
-    IF doubtful THEN
+    IF NOT FOUND THEN
     BEGIN
     INSERT INTO "public"."documents" AS t ("task_id", "remark")
     VALUES (NEW."id",
@@ -170,6 +168,9 @@ CREATE OR REPLACE FUNCTION "compat"."secured files__update"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
 BEGIN
     IF pg_catalog.num_nulls(NEW."id") > 0 THEN
         PERFORM compat.refuse_null(NEW, 'public', 'files', 'id');
@@ -195,10 +196,16 @@ BEGIN
         END;
     END;
     ELSE
-    UPDATE "public"."documents" AS t SET
-        "remark" = NEW."note"
-    WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        UPDATE "public"."documents" AS t SET
+            "remark" = NEW."note"
+        WHERE t."task_id" = OLD."id"
+          AND pg_catalog.age(t.xmin) > noted.horizon;
+        IF NOT FOUND THEN
+            UPDATE "public"."documents" AS t SET
+                "remark" = NEW."note"
+            WHERE t."task_id" = OLD."id"
+              AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN NEW;
@@ -226,6 +233,9 @@ CREATE OR REPLACE FUNCTION "compat"."secured files__delete"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
 BEGIN
     IF "compat"."secured files__referenced"(OLD) THEN
     BEGIN
@@ -246,9 +256,14 @@ BEGIN
         END;
     END;
     ELSE
-    DELETE FROM "public"."documents" AS t
-    WHERE t."task_id" = OLD."id"
-      AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        DELETE FROM "public"."documents" AS t
+        WHERE t."task_id" = OLD."id"
+          AND pg_catalog.age(t.xmin) > noted.horizon;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."documents" AS t
+            WHERE t."task_id" = OLD."id"
+              AND ROW(t."task_id", t."remark")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN OLD;

@@ -10,32 +10,38 @@ FROM (
 
 ALTER VIEW "public"."clients__compat" ALTER COLUMN "id" SET DEFAULT nextval('public.clients_id_seq'::regclass);
 
+CREATE TRIGGER "compat_horizon" BEFORE UPDATE OR DELETE ON "public"."clients__compat"
+FOR EACH STATEMENT EXECUTE FUNCTION "compat"."note_horizon"();
+
 SELECT compat.define_references('"compat"."tagged clients__referenced"', 'tagged clients', '"public"."clients"'::pg_catalog.regclass);
 
 CREATE OR REPLACE FUNCTION "compat"."tagged clients__insert"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
-DECLARE
-    doubtful boolean := false;
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."name") > 0 THEN
         PERFORM compat.refuse_null(NEW, 'public', 'clients', 'id', 'name');
     END IF;
     IF pg_catalog.has_table_privilege(pg_catalog.to_regclass('kinds'), 'SELECT') THEN
-        doubtful := pg_catalog.num_nulls(NEW."kind") = 0 AND NOT EXISTS (SELECT FROM kinds AS other WHERE other."k" = NEW."kind");
-    END IF;
-    IF NOT doubtful THEN
-    INSERT INTO "public"."persons" AS t ("id", "name", "city", "kind", "what")
-    VALUES (NEW."id",
+        INSERT INTO "public"."persons" AS t ("id", "name", "city", "kind", "what")
+        SELECT NEW."id",
+        NEW."name",
+        NEW."city",
+        NEW."kind",
+        'client'
+        WHERE NOT (pg_catalog.num_nulls(NEW."kind") = 0 AND NOT EXISTS (SELECT FROM kinds AS other WHERE other."k" = NEW."kind"))
+    ON CONFLICT DO NOTHING;
+    ELSE
+        INSERT INTO "public"."persons" AS t ("id", "name", "city", "kind", "what")
+        VALUES (NEW."id",
         NEW."name",
         NEW."city",
         NEW."kind",
         'client')
     ON CONFLICT DO NOTHING;
-    doubtful := NOT FOUND;
     END IF;
-    IF doubtful THEN
+    IF NOT FOUND THEN
     BEGIN
     INSERT INTO "public"."persons" AS t ("id", "name", "city", "kind", "what")
     VALUES (NEW."id",
@@ -75,6 +81,9 @@ CREATE OR REPLACE FUNCTION "compat"."tagged clients__update"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
 BEGIN
     IF pg_catalog.num_nulls(NEW."id", NEW."name") > 0 THEN
         PERFORM compat.refuse_null(NEW, 'public', 'clients', 'id', 'name');
@@ -103,11 +112,18 @@ BEGIN
         END;
     END;
     ELSE
-    UPDATE "public"."persons" AS t SET
-        "name" = NEW."name",
+        UPDATE "public"."persons" AS t SET
+            "name" = NEW."name",
         "city" = NEW."city"
-    WHERE t."id" = OLD."id" AND t."what" = 'client'
-      AND ROW(t."id", t."name", t."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        WHERE t."id" = OLD."id" AND t."what" = 'client'
+          AND pg_catalog.age(t.xmin) > noted.horizon;
+        IF NOT FOUND THEN
+            UPDATE "public"."persons" AS t SET
+                "name" = NEW."name",
+        "city" = NEW."city"
+            WHERE t."id" = OLD."id" AND t."what" = 'client'
+              AND ROW(t."id", t."name", t."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN NEW;
@@ -135,6 +151,9 @@ CREATE OR REPLACE FUNCTION "compat"."tagged clients__delete"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $compat$
 #variable_conflict use_column
+<<noted>>
+DECLARE
+    horizon CONSTANT integer := COALESCE(NULLIF(pg_catalog.current_setting('compat.horizon', true), '')::integer, 2147483647);
 BEGIN
     IF "compat"."tagged clients__referenced"(OLD) THEN
     BEGIN
@@ -155,9 +174,14 @@ BEGIN
         END;
     END;
     ELSE
-    DELETE FROM "public"."persons" AS t
-    WHERE t."id" = OLD."id" AND t."what" = 'client'
-      AND ROW(t."id", t."name", t."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        DELETE FROM "public"."persons" AS t
+        WHERE t."id" = OLD."id" AND t."what" = 'client'
+          AND pg_catalog.age(t.xmin) > noted.horizon;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."persons" AS t
+            WHERE t."id" = OLD."id" AND t."what" = 'client'
+              AND ROW(t."id", t."name", t."city", t."kind")::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record;
+        END IF;
     END IF;
     IF FOUND THEN
         RETURN OLD;

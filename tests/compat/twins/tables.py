@@ -1,7 +1,7 @@
 """Random legacy tables, the targets that replace them and the mapping between the two.
 
 A table is put together from blocks. A block is one legacy column, its rule and the target columns
-of that rule; a new rule is one more entry of CASES (tests/compat/test_laws.py) or of KINDS.
+of that rule; a new rule is one more entry of CASES (tests/compat/rule_cases.py) or of KINDS.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from compat.mapping import Form
 from compat.names import ident, idents, literal
 from compat.shapes import Choice, Half, Parent, Tag
 from compat.tables import Table
+from tests.compat.rule_cases import CASES, TOPICS, Case, cents, ints, prices, short_texts
 from tests.compat.strategies import HOSTILE_NAMES
-from tests.compat.test_laws import CASES, TOPICS, Case, cents, ints, prices, short_texts
 
 Sql = st.SearchStrategy[str]
 

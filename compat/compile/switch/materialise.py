@@ -1,8 +1,7 @@
-"""A live migration in another form: the statements before the copy, and those that make it so.
+"""From `reversed` to a form in which the target has the rows.
 
-From `reversed`, the rows go to the target: it is filled beside the legacy table, which goes on
-serving everybody, and then changes places with v2's view. From `bridged` the bridge goes; nothing
-is copied.
+The target is filled beside the legacy table, which goes on serving everybody, and then changes
+places with v2's view.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 from compat.bridge import bridge_of
-from compat.compile import bridge, lookups, replace, swap, sync, view
+from compat.compile import bridge, lookups, swap, sync, view
 from compat.compile.functions import TARGET
-from compat.compile.phases import event, require_phase, set_phase
+from compat.compile.phases import require_phase, set_phase
+from compat.compile.switch.state import become, begun, unbegun
 from compat.mapping import Mapping
 from compat.names import ident, literal, qualified, regclass
 from compat.rules import AnyRule, Column, Constant, Row
@@ -21,7 +21,7 @@ from compat.tables import Constraint, Table
 _LEGACY = Row("l")
 
 
-def materialising(before: Mapping, after: Mapping) -> Mapping:
+def between(before: Mapping, after: Mapping) -> Mapping:
     """Return the mapping by which rows go from the legacy table that carries v2 to the target.
 
     Both shapes are there, so it is one of plain renames: what only v2 can tell goes with the row.
@@ -69,55 +69,50 @@ def materialising(before: Mapping, after: Mapping) -> Mapping:
 
 def begin(before: Mapping, after: Mapping) -> list[str]:
     """Return the statements after which writes reach the target as well; the copy can begin."""
-    between, name = materialising(before, after), literal(before.name)
-    target = between.target
+    rows = between(before, after)
+    target = rows.target
     return [
         require_phase(before, "cutover"),
         f"LOCK TABLE {before.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
         f"SELECT compat.require_empty({regclass(target.schema, target.name)})",
-        f"DELETE FROM compat.copy_progress WHERE mapping = {name}",
         *(bridge.carry(after, target) if after.chosen_form == "bridged" else []),
-        *sync.create_forward(between),
-        f"UPDATE compat.mapping SET switching = {literal(after.chosen_form)} WHERE name = {name}",
-        event(after, f"switch to {after.chosen_form}"),
+        *sync.create_forward(rows),
+        *begun(after),
     ]
 
 
 def abandon(before: Mapping, after: Mapping) -> list[str]:
     """Return the statements that undo `begin`, and empty the target again."""
-    between, name = materialising(before, after), literal(before.name)
+    rows = between(before, after)
     return [
         require_phase(before, "cutover"),
         f"LOCK TABLE {before.legacy.sql} IN SHARE ROW EXCLUSIVE MODE",
-        *sync.drop_forward(between),
-        f"TRUNCATE {between.target.sql}",
-        *(bridge.uncarry(after, between.target) if after.chosen_form == "bridged" else []),
-        f"DELETE FROM compat.copy_progress WHERE mapping = {name}",
-        f"DELETE FROM compat.reject WHERE mapping = {name}",
-        f"UPDATE compat.mapping SET switching = NULL WHERE name = {name}",
-        event(before, "switch back"),
+        *sync.drop_forward(rows),
+        f"TRUNCATE {rows.target.sql}",
+        *(bridge.uncarry(after, rows.target) if after.chosen_form == "bridged" else []),
+        *unbegun(before),
     ]
 
 
 def different(before: Mapping, after: Mapping) -> str:
     """Return the query for the number of rows that the target does not hold as they are."""
-    between = materialising(before, after)
-    lenses = [lens for lens in between.lenses if lens.targets]
+    rows = between(before, after)
+    lenses = [lens for lens in rows.lenses if lens.targets]
     here = ", ".join(_LEGACY.column(lens.legacy.name) for lens in lenses)
     there = ", ".join(TARGET.column(lens.targets[0]) for lens in lenses)
     same = " AND ".join(
         f"{TARGET.column(lens.targets[0])} = {_LEGACY.column(lens.legacy.name)}"
-        for lens in between.key
+        for lens in rows.key
     )
     # By their stored images: also types without an equality are compared.
     return (
-        f"SELECT count(*) FROM {between.legacy.sql} AS l\n"
-        f"FULL JOIN {between.target.sql} AS t ON {same}\n"
+        f"SELECT count(*) FROM {rows.legacy.sql} AS l\n"
+        f"FULL JOIN {rows.target.sql} AS t ON {same}\n"
         f"WHERE ROW({here})::record OPERATOR(pg_catalog.*<>) ROW({there})::record"
     )
 
 
-def materialise(before: Mapping, after: Mapping) -> list[str]:
+def finish(before: Mapping, after: Mapping) -> list[str]:
     """Return the statements that put the filled target in the place of v2's view.
 
     Then as at a cutover: the view over it takes the legacy name, the legacy table is retired. All
@@ -143,42 +138,10 @@ def materialise(before: Mapping, after: Mapping) -> list[str]:
         *view.drop_view(before),
         *bridge.drop(before),
         *(bridge.serve(after) if after.chosen_form == "bridged" else []),
-        *_store(after),
+        become(after),
         set_phase(after, "copied"),
         *sync.define_forward(after),
         *lookups.create(after),
         *swap.create_compat_view(after),
         *swap.cutover(after),
-    ]
-
-
-def unbridge(before: Mapping, after: Mapping) -> list[str]:
-    """Return the statements by which a view that needed a bridge converts by itself.
-
-    :param before: of the form `bridged`
-    :param after: the same as `instead_of`
-    """
-    legacy = before.legacy
-    retired = dataclasses.replace(legacy, name=before.retired_name)
-    return [
-        require_phase(before, "cutover"),
-        f"SELECT compat.lock_dependents({regclass(legacy.schema, legacy.name)})",
-        f"LOCK TABLE {legacy.sql} IN ACCESS EXCLUSIVE MODE",  # and, beneath it, the target
-        "SELECT compat.hurry()",
-        *replace.replace_view(before, after, legacy.name, retired),
-        *sync.define_forward(after),
-        *sync.define_reverse(after),
-        *bridge.drop(before),
-        *swap.own_sequences(after),
-        *_store(after),
-        event(after, f"switch to {after.chosen_form}"),
-    ]
-
-
-def _store(mapping: Mapping) -> list[str]:
-    """Return the statement that makes the migration one of another form."""
-    return [
-        f"UPDATE compat.mapping SET document = {literal(mapping.to_json())}, "
-        f"fingerprint = {literal(mapping.fingerprint)}, switching = NULL, "
-        f"changed_at = clock_timestamp() WHERE name = {literal(mapping.name)}"
     ]
