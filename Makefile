@@ -72,7 +72,7 @@ test: $(STAMP)  ## Run the tests, e.g. make test PYTEST_ARGS="-k copy -x"
 	$(BIN)/python -m pytest -n auto -m "not proof" $(PYTEST_ARGS)
 
 proofs: $(STAMP)  ## Run the long tests: random migrations, a whole sample database, autogenerate
-	$(BIN)/python -m pytest -n auto -m proof $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "proof or examples" --hypothesis-profile proof $(PYTEST_ARGS)
 
 # What runs SQL; the rest of the suite rewrites files, whatever the server.
 test-major: $(STAMP)  ## Run what depends on the server on another one, e.g. make test-major MAJOR=16

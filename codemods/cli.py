@@ -253,8 +253,14 @@ def _write(found: Report, *, force: bool) -> None:
             f" {shown}",
             "commit or stash it, or give --force",
         )
-    for file in changed:
-        files.write(file.file, file.after)
+    # Definitions come last, so that after an interrupted run the next one still finds their users.
+    changed.sort(key=lambda file: file.defines)
+    with files.undisturbed() as is_interrupted:
+        for done, file in enumerate(changed):
+            if is_interrupted():
+                err.print(f"{done} of {len(changed)} files are written, the others as they were")
+                raise KeyboardInterrupt
+            files.write(file.file, file.after)
 
 
 def _report(found: Report, *, wrote: bool, as_json: bool, verbose: bool) -> None:

@@ -13,7 +13,7 @@ class OverlappingEdits(ValueError):
     """Two edits claim the same characters."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Edit:
     """Replace `start:end` of a text by `new`; `start == end` inserts."""
 

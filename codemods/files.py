@@ -11,11 +11,12 @@ import contextlib
 import io
 import os
 import re
+import signal
 import stat
 import subprocess
 import tempfile
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -284,6 +285,14 @@ class Prefilter:
         lowered = data.lower()
         return any(needle in lowered for needle in self.needles)
 
+    def size_of_match(self, path: Path) -> int | None:
+        """Return how many bytes a file has, None if it surely names none of the tables.
+
+        :raises OSError: it cannot be read
+        """
+        data = path.read_bytes()
+        return len(data) if self.matches(data) else None
+
 
 def read(path: Path) -> SourceFile | str:
     """Return a file, or why it cannot be read."""
@@ -342,6 +351,17 @@ def write(file: SourceFile, text: str) -> None:
             raise
     except OSError as error:
         raise FileError(f"{file.path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[Callable[[], bool]]:
+    """Keep Ctrl-C from ending what is done inside; yield what tells whether it was pressed."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass

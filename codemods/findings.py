@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     LOOK = "needs a look"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Finding:
     """One textual hit of a legacy name, at `start:end` of a text.
 
@@ -38,7 +38,7 @@ class Finding:
         return replace(self, outcome=Outcome.LOOK, reason=reason, new=None)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Note:
     """A use of a column whose value changes: right by name, but a human must check the value."""
 

@@ -33,6 +33,7 @@ class FileReport:
 
     :param problem: why the file could not be read as what it is
     :param refused: its edits were given up, as they could not all be made
+    :param defines: other files refer to a table by what this one says
     """
 
     file: SourceFile
@@ -40,6 +41,7 @@ class FileReport:
     after: str
     problem: str | None = None
     refused: bool = False
+    defines: bool = False
 
     @property
     def path(self) -> Path:
@@ -52,7 +54,7 @@ class FileReport:
         return self.after != self.file.text
 
     @cached_property
-    def _lines(self) -> list[int]:
+    def _starts(self) -> list[int]:
         text = self.file.text
         starts = [0]
         at = text.find("\n")
@@ -63,8 +65,18 @@ class FileReport:
 
     def position(self, offset: int) -> tuple[int, int]:
         """Return line and column, from 1, of an offset in the text before."""
-        line = bisect_right(self._lines, offset)
-        return line, offset - self._lines[line - 1] + 1
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    @property
+    def lines(self) -> int:
+        """How many lines the text before has; behind the last line end there is one more."""
+        return len(self._starts)
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return where some lines, counted from 1, begin and end; without the last line's end."""
+        end = len(self.file.text) if last == self.lines else self._starts[last] - 1
+        return self._starts[first - 1], end
 
     def old(self, edit: Edit) -> str:
         """Return what an edit replaces."""
@@ -160,14 +172,14 @@ def run(
     for path in files.find(paths, choice):
         searched += 1
         try:
-            data = path.read_bytes()
+            size = prefilter.size_of_match(path)
         except OSError as error:
             unread.append(Unread(path, f"cannot be read: {error.strerror}"))
             continue
-        if prefilter.matches(data):
-            matched.append((path, len(data)))
-        else:
+        if size is None:
             others.append(path)
+        else:
+            matched.append((path, size))
     names, trees = discovery.with_entities(names, (path for path, _ in matched))
     names = discovery.with_aliases(names, [*(path for path, _ in matched), *others])
     matched = sorted([*matched, *discovery.mentioning(names, others)])
@@ -241,9 +253,13 @@ def _each(
     with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(names,)) as pool:
         size = max(1, min(16, len(paths) // (4 * jobs)))
         results = pool.map(_work, paths, chunksize=size)
-        for path in [*trees]:
-            yield path, here(path, trees.pop(path))
-        yield from zip(paths, results, strict=True)
+        try:
+            for path in [*trees]:
+                yield path, here(path, trees.pop(path))
+            yield from zip(paths, results, strict=True)
+        finally:
+            # After Ctrl-C nobody waits for files that were not begun.
+            pool.shutdown(cancel_futures=True)
 
 
 def _prepare() -> None:
@@ -329,7 +345,8 @@ def _report(
     after, problem = _applied(file, part.edits)
     if problem is not None:
         part = part.left(f"left as it is: {problem}")
-    return FileReport(file, part, after, analysis.problem, problem is not None)
+    defines = bool(analysis.definitions)
+    return FileReport(file, part, after, analysis.problem, problem is not None, defines)
 
 
 def _applied(file: SourceFile, edits: Sequence[Edit]) -> tuple[str, str | None]:

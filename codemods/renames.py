@@ -6,6 +6,7 @@ Nothing here speaks of SQL or Python; `from_mapping` is the only place that know
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -248,7 +249,7 @@ INSERTED = re.compile(r"_hole_\d+_")
 """How a text shows what is inserted when the program runs; it may be nothing at all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NameHit:
     """One textual occurrence of a legacy name.
 
@@ -372,7 +373,8 @@ class Names:
                     kind = None if word in self._folded[1] else "derived"
             after = end
             if kind is not None:
-                hits.append(NameHit(start, end, text[start:end], kind))
+                # A dump has the same few names a million times.
+                hits.append(NameHit(start, end, sys.intern(text[start:end]), kind))
         return tuple(hits)
 
     @cached_property

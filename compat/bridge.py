@@ -16,7 +16,7 @@ from compat.names import derive, ident
 from compat.rules import NEW, OLD, Lens, Row
 from compat.rules import Column as Rename
 from compat.shapes import Fill
-from compat.tables import Column, Constraint, Table
+from compat.tables import Column, Constraint, Sequence, Table
 
 MARKER = "compat_via_view"
 """The marker's name where it is free: true in a row that comes through the view."""
@@ -229,6 +229,23 @@ def needs_bridge(lens: Lens) -> bool:
     What can only be read (an expression without writes) is computed from the target.
     """
     return lens.converts and (bool(lens.targets) or lens.rule.rule == "constant")
+
+
+def key_sequences(mapping: Mapping) -> tuple[Sequence, ...]:
+    """Return the legacy table's sequences from which triggers, not a default, draw keys of v2.
+
+    A trigger cannot tell a NULL that was given from a column that was left out: both draw.
+    """
+    if not is_bridge(mapping):
+        return ()
+    return tuple(
+        sequence
+        for sequence in mapping.legacy.sequences
+        if needs_bridge(lens := mapping.lens(sequence.column))
+        and lens.targets
+        and lens.ends.target(lens.targets[0]).default is None
+        and lens.ends.target(lens.targets[0]).identity is None
+    )
 
 
 def in_transition(mapping: Mapping) -> Mapping:

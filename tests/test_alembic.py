@@ -29,6 +29,7 @@ from compat.mapping import Mapping
 from compat.render import IMPORTS, render
 from tests.compat import migrations
 from tests.compat.migrations import one, value
+from tests.forked import Process
 from tests.programs import run_script
 from tests.run.support import (
     ROOT,
@@ -37,6 +38,7 @@ from tests.run.support import (
     catalogue,
     compat_here,
     contents,
+    ended,
     environment,
     make_lines,
     ordinary_role,
@@ -58,15 +60,7 @@ Rows = list[tuple[Any, ...]]
 
 def alembic(url: str, *arguments: str, folder: Path = ROOT) -> Ended:
     """Run the program `alembic` in a folder that holds an alembic.ini."""
-    process = subprocess.run(
-        [str(Path(sys.executable).with_name("alembic")), *arguments],
-        cwd=folder,
-        env=environment(url),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(process.returncode, process.stdout, process.stderr)
+    return ended(Process(environment(url), arguments, program="alembic", folder=folder))
 
 
 def reached(result: Ended) -> str:
@@ -491,15 +485,8 @@ def project(url: str, conn: psycopg.Connection, tmp_path: Path) -> Callable[...,
 
 
 def project_alembic(url: str, folder: Path, *arguments: str) -> Ended:
-    process = subprocess.run(
-        [str(Path(sys.executable).with_name("alembic")), *arguments],
-        cwd=folder,
-        env=environment(None, PROJECT_URL=sqlalchemy_url(url)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ended(process.returncode, process.stdout, process.stderr)
+    variables = environment(None, PROJECT_URL=sqlalchemy_url(url))
+    return ended(Process(variables, arguments, program="alembic", folder=folder))
 
 
 @pytest.mark.parametrize("per_migration", [True, False])

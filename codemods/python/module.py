@@ -44,12 +44,17 @@ def analyse(
     :param tree: of the source, if somebody has parsed it already
     """
     with _without_collecting():
-        try:
-            if tree is None or not tree.holds(names.may_concern):
-                tree = parse(source, names.may_concern)
-            return _Module(tree, names, lookup, path).analysis()
-        except (NotPython, RecursionError) as error:
-            return unreadable(source, names, f"not readable as Python ({error})")
+        return _analysis(source, names, lookup, path, tree)
+
+
+def _analysis(source: str, names: Names, lookup: Lookup, path: str, tree: Tree | None) -> Analysis:
+    """Return what `analyse` does, and leave no tree behind that the collector would search."""
+    try:
+        if tree is None or not tree.holds(names.may_concern):
+            tree = parse(source, names.may_concern)
+        return _Module(tree, names, lookup, path).analysis()
+    except (NotPython, RecursionError) as error:
+        return unreadable(source, names, f"not readable as Python ({error})")
 
 
 def tree_of(source: str, names: Names) -> Tree | None:
@@ -172,12 +177,23 @@ class _Module:
         """Return why the module tells the past, if it does."""
         if self._is_revision():
             return "an Alembic revision tells the past"
-        for node in self.tree.of(cst.ClassDef):
-            if isinstance(node, cst.ClassDef) and node.name.value == "Migration":
-                origins = [self.tree.scope.dotted(base.value) for base in node.bases]
-                if "django.db.migrations.Migration" in origins:
-                    return "a Django migration tells the past"
+        if any(self._is_migration(node) for node in self.tree.of(cst.ClassDef)):
+            return "a Django migration tells the past"
         return None
+
+    def _is_migration(self, node: cst.CSTNode) -> bool:
+        if not isinstance(node, cst.ClassDef) or node.name.value != "Migration":
+            return False
+        origins = [self.tree.scope.dotted(base.value) for base in node.bases]
+        return "django.db.migrations.Migration" in origins
+
+    def _beside_migration(self) -> frozenset[int]:
+        """Return the ids of nodes of classes that only stand in the same file as a migration."""
+        classes = [n for n in self.tree.module.body if isinstance(n, cst.ClassDef)]
+        if not any(self._is_migration(node) for node in classes):
+            return frozenset()
+        others = (node for node in classes if not self._is_migration(node))
+        return frozenset(id(inner) for node in others for inner in self.tree.inside(node))
 
     def _is_revision(self) -> bool:
         return {"revision", "down_revision"} <= self.tree.scope.bound and any(
@@ -186,17 +202,21 @@ class _Module:
         )
 
     def _all_unrelated(self, reason: str) -> None:
+        beside = self._beside_migration()
         for node in self.tree.of(cst.Name, cst.Comment, *context.STRINGS):
-            hits: Iterator[Finding] = iter(())
-            if isinstance(node, cst.Name):
-                hits = self._name_findings(node, Outcome.UNRELATED, reason)
-            elif isinstance(node, cst.Comment):
-                hits = self._raw(node, lambda hit: (Outcome.UNRELATED, reason))
-            elif context.is_whole_string(self.tree, node) and (text := self._relevant(node)):
-                hits = (
-                    self._finding(text, hit, Outcome.UNRELATED, reason) for hit in self._hits(text)
-                )
-            self.parts.append(Part(findings=tuple(hits)))
+            said = Outcome.UNRELATED, reason
+            if id(node) in beside:
+                said = Outcome.LOOK, f"a class beside a migration, perhaps of today: {reason}"
+            self.parts.append(Part(findings=tuple(self._told(node, *said))))
+
+    def _told(self, node: cst.CSTNode, outcome: Outcome, reason: str) -> Iterator[Finding]:
+        """Yield the findings in a name, a comment or a string, of which the same is said."""
+        if isinstance(node, cst.Name):
+            yield from self._name_findings(node, outcome, reason)
+        elif isinstance(node, cst.Comment):
+            yield from self._raw(node, lambda hit: (outcome, reason))
+        elif context.is_whole_string(self.tree, node) and (text := self._relevant(node)):
+            yield from (self._finding(text, hit, outcome, reason) for hit in self._hits(text))
 
     # -- names and comments ------------------------------------------------------------------
 

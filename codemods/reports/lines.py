@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from itertools import islice
 
+from codemods.edits import Edit, apply
 from codemods.findings import Outcome
 from codemods.project import FileReport, Report
+
+_CONTEXT = 3
+"""Lines that a diff shows around what changes."""
 
 
 def diff(report: FileReport) -> Iterator[str]:
     """Yield the lines of a unified diff, without their line ends."""
-    before, after = (text.split("\n") for text in (report.file.text, report.after))
+    if not report.is_changed:
+        return
     name = report.path.as_posix()
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm=""):
-        yield line.rstrip("\r")
+    yield from (f"--- a/{name}", f"+++ b/{name}")
+    added = 0
+    for first, last, edits in _hunks(report):
+        start, end = report.span(first, last)
+        text = report.file.text[start:end]
+        after = apply(text, (edit.moved(-start) for edit in edits)).split("\n")
+        before = text.split("\n")
+        yield f"@@ -{_range(first, before)} +{_range(first + added, after)} @@"
+        # All lines are context; what comes before them are headers.
+        found = difflib.unified_diff(before, after, n=len(before), lineterm="")
+        yield from (line.rstrip("\r") for line in islice(found, 3, None))
+        added += len(after) - len(before)
+
+
+def _hunks(report: FileReport) -> Iterator[tuple[int, int, list[Edit]]]:
+    """Yield the first and the last line of each part of a file that changes, and its edits.
+
+    Only these are compared line by line: a dump has a million others.
+    """
+    hunks: list[tuple[int, int, list[Edit]]] = []
+    for edit in report.part.edits:
+        first, last = report.position(edit.start)[0], report.position(edit.end)[0]
+        if hunks and first - _CONTEXT <= hunks[-1][1] + _CONTEXT + 1:
+            begun, _, before = hunks.pop()
+            hunks.append((begun, last, [*before, edit]))
+        else:
+            hunks.append((first, last, [edit]))
+    for first, last, edits in hunks:
+        yield max(1, first - _CONTEXT), min(report.lines, last + _CONTEXT), edits
+
+
+def _range(start: int, lines: list[str]) -> str:
+    return f"{start},{len(lines)}" if len(lines) > 1 else f"{start}"
 
 
 def changes(report: Report) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from compat.fidelity import Verdict, behaviours, behaviours_of, find
+from compat.fidelity import Verdict, find, find_of
 from compat.mapping import Form, Mapping
 
 NOT_SERVED: Verdict = "not possible"
@@ -76,12 +76,8 @@ class Need(Enum):
         return find(self.behaviour, form, server_version).verdict
 
     def verdict_of(self, mapping: Mapping, server_version: int | None) -> Verdict:
-        """Return what becomes of it under a mapping: its form, and over how many tables it goes."""
-        by_form = {item.behaviour: item.verdict for item in behaviours(mapping.chosen_form)}
-        by_shape = {item.behaviour: item.verdict for item in behaviours_of(mapping)}
-        if by_shape.get(self.behaviour) != by_form.get(self.behaviour):
-            return by_shape[self.behaviour]
-        return self.verdict(mapping.chosen_form, server_version)
+        """Return what becomes of it under a mapping."""
+        return find_of(self.behaviour, mapping, server_version).verdict
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A statement is rewritten as a whole or not at all; what was rewritten is read ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
@@ -64,6 +64,18 @@ class SqlResult:
         """Return the result with nothing changed."""
         findings = (f.left(reason) if f.outcome is Outcome.CHANGED else f for f in self.findings)
         return replace(self, edits=(), findings=tuple(findings))
+
+
+def joined(results: Iterable[SqlResult]) -> SqlResult:
+    """Return one result for those of several statements, or of several parts of a file."""
+    kept = tuple(results)
+    return SqlResult(
+        tuple(edit for result in kept for edit in result.edits),
+        tuple(finding for result in kept for finding in result.findings),
+        tuple(note for result in kept for note in result.notes),
+        all(result.parsed for result in kept),
+        any(result.reads_legacy for result in kept),
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Kind(Enum):
     SEMICOLON = auto()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A span that is not plain code."""
 
@@ -36,17 +36,22 @@ class Segment:
 HOLE = "_hole_"
 """How the name begins that stands for text unknown before the program runs."""
 
-_PATTERN = re.compile(
-    r"""
-      \s{2,}  # at once: where rows of data were, a file has millions of spaces
-    | (?P<COMMENT>--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z))
+COVERED = r"""
+      (?P<COMMENT>--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z))
     | (?P<STRING>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z))
     | (?P<QUOTED>"(?:[^"]|"")*(?:"|\Z))
     | (?P<DOLLAR>(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
+"""
+"""A pattern (verbose, with DOTALL) for what hides the signs in it: comments and literals."""
+
+_PATTERN = re.compile(
+    rf"""
+      \s{{2,}}  # at once: a file may have many where something else was
+    | {COVERED}
     | (?P<PARAMETER>%(?:\(\w+\))?[sbtdfir](?!\w)|(?<![:\w\]]):(?:[A-Za-z_]\w*|'\w+')
       |(?<![\w$])\$\d+)
     | (?P<PERCENT>%%)
-    | (?P<HOLE>\{[^{}'"]*\}|(?<![\w$])_hole_\d+_(?![\w$])|(?<![:\w\]]):"\w+")
+    | (?P<HOLE>\{{[^{{}}'"]*\}}|(?<![\w$])_hole_\d+_(?![\w$])|(?<![:\w\]]):"\w+")
     | (?P<SEMICOLON>;)
     """,
     re.VERBOSE | re.DOTALL,

@@ -14,12 +14,15 @@ from codemods.renames import NameHit, Names, Renames
 from codemods.sql import lexer
 from codemods.sql.bodies import rewrite_routine
 from codemods.sql.identifiers import quote
-from codemods.sql.ledger import Ledger, SqlResult
+from codemods.sql.ledger import Ledger, SqlResult, joined
 from codemods.sql.lexer import Kind, Segment
 from codemods.sql.queries import Queries
 
 IGNORE = re.compile(r"\bcompat:\s*ignore\b", re.IGNORECASE)
 """What a comment says to keep a statement as it is."""
+
+_LARGEST = 1_000_000
+"""In characters; the tree of a longer statement would take more memory than a worker should."""
 
 # "Select" is how a sentence begins.
 _SELECT = re.compile(r"[\s(]*(?:SELECT|select)\b")
@@ -59,27 +62,23 @@ def rewrite(
         if not hits:
             continue
         if (start, end) in ignored:
-            result = _unrelated(hits, IGNORED)
+            result = _said(hits, IGNORED)
         elif (
             complete
             and is_plain(start, end)
             and all(hit.kind == "column" for hit in hits)
             and (variables or not _may_lack_from(statement))
         ):
-            result = _unrelated(hits, "the statement does not name the legacy table")
+            result = _said(hits, "the statement does not name the legacy table")
+        elif len(statement) > _LARGEST:
+            result = _said(hits, "in a statement that is too large to be read", Outcome.LOOK)
         else:
             kept = [(a - start, b - start) for a, b in fixed if a < end and b > start]
             result = _rewritten(
                 Ledger(statement, names, kept, percent_inserts=percent_inserts, variables=variables)
             )
         results.append(result.moved(start))
-    return SqlResult(
-        tuple(edit for result in results for edit in result.edits),
-        tuple(finding for result in results for finding in result.findings),
-        tuple(note for result in results for note in result.notes),
-        all(result.parsed for result in results),
-        any(result.reads_legacy for result in results),
-    )
+    return joined(results)
 
 
 def rewrite_expression(text: str, names: Names, renames: Renames) -> SqlResult:
@@ -112,12 +111,13 @@ def _may_lack_from(statement: str) -> bool:
     return _SELECT.match(statement) is not None and _FROM.search(statement) is None
 
 
-def _unrelated(hits: Sequence[NameHit], reason: str) -> SqlResult:
+def _said(hits: Sequence[NameHit], reason: str, outcome: Outcome = Outcome.UNRELATED) -> SqlResult:
+    """Return the result that says the same of every hit, and changes nothing."""
     return SqlResult(
         findings=tuple(
-            Finding(hit.start, hit.end, hit.name, hit.kind, Outcome.UNRELATED, reason)
-            for hit in hits
-        )
+            Finding(hit.start, hit.end, hit.name, hit.kind, outcome, reason) for hit in hits
+        ),
+        parsed=outcome is not Outcome.LOOK,
     )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codemods import sql
 from codemods.findings import Finding, Outcome
 from codemods.renames import NameHit, Names
 from codemods.sql import SqlResult, lexer
+from codemods.sql.ledger import joined
+from codemods.sql.sections import Section, sections
 
 # https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMANDS
 _COMMAND = re.compile(
@@ -21,11 +22,6 @@ _COMMAND = re.compile(
 )
 _ENDS_QUERY = re.compile(
     r"\\(?:gset|gexec|gdesc|gx|g|watch|crosstabview|bind)\b[^;\n]*;?", re.IGNORECASE
-)
-_COPY_DATA = re.compile(
-    r"^[ \t]*COPY\b[^;']*?\bFROM\s+STDIN\b[^;]*;[ \t]*\r?\n"
-    r"(?P<data>.*?)(?P<end>^\\\.[ \t]*\r?$|\Z)",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 _IGNORED = re.compile(r"\s*(?:--|/\*|\{#)[^\n]*\bcompat:\s*ignore-file\b")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -64,6 +60,29 @@ def rewrite(text: str, names: Names) -> SqlResult:
                 for hit in names.find(text)
             )
         )
+    return joined(_rewritten(text, section, names) for section in sections(text))
+
+
+def _rewritten(text: str, section: Section, names: Names) -> SqlResult:
+    """Return what a section of a file yields, by its place in the file."""
+    part = text[section.start : section.end]
+    result = _rows(part, names, section) if section.rows else _statements(part, names)
+    return result.moved(section.start) if section.start else result
+
+
+def _rows(text: str, names: Names, section: Section) -> SqlResult:
+    """Return the findings in rows of data."""
+    if section.ended:
+        region = _Region(0, len(text), "a row of data", Outcome.UNRELATED)
+    else:
+        # To psql, all that follows is data; a program sends rows by other means.
+        what = r"a row of data, or a statement: no \. ends the rows of COPY … FROM stdin"
+        region = _Region(0, len(text), what, columns=Outcome.LOOK)
+    return SqlResult(findings=tuple(region.finding(hit) for hit in names.find(text)))
+
+
+def _statements(text: str, names: Names) -> SqlResult:
+    """Return the edits and findings for statements, commands and templates."""
     mask = _Mask(text, names)
     result = sql.rewrite(mask.text, names, complete=True)
     if not mask.regions:
@@ -88,17 +107,14 @@ def _blank(text: str) -> str:
 
 
 class _Mask:
-    """A file's text with nothing but SQL in it."""
+    """A section's text with nothing but SQL in it."""
 
     def __init__(self, text: str, names: Names) -> None:
         self.names = names
         self.regions: list[_Region] = []
         self.changes: list[tuple[int, int, str]] = []
-        copied = list(_COPY_DATA.finditer(text))
         self._templates(text)
         self.text = self._changed(text)
-        self._copied_rows(copied)
-        self.text = self._changed(self.text)
         if "\\" in text:
             self._commands(self.text)
             self.text = self._changed(self.text)
@@ -111,10 +127,7 @@ class _Mask:
         return _Region(hit.start, hit.end, "beside something that is no SQL", columns=Outcome.LOOK)
 
     def _changed(self, text: str) -> str:
-        """Return a text after the changes that were noted; what is inside of another is left out.
-
-        A dump has millions of signs, so that they are not taken one by one.
-        """
+        """Return a text after the changes noted; what is inside of another is left out."""
         pieces: list[str] = []
         at = 0
         for start, end, new in sorted(self.changes):
@@ -129,18 +142,6 @@ class _Mask:
         self.changes.append((start, end, new))
 
     # -- psql --------------------------------------------------------------------------------
-
-    def _copied_rows(self, found: Iterable[re.Match[str]]) -> None:
-        for match in found:
-            start, end = match.start("data"), match.end()
-            self._put(start, end, _blank(match.string[start:end]))
-            if match["end"]:
-                region = _Region(start, end, "a row of data", Outcome.UNRELATED)
-            else:
-                # To psql, all that follows is data; a program sends rows by other means.
-                what = r"a row of data, or a statement: no \. ends the rows of COPY … FROM stdin"
-                region = _Region(start, end, what, columns=Outcome.LOOK)
-            self.regions.append(region)
 
     def _commands(self, text: str) -> None:
         covered = [(s.start, s.end) for s in lexer.segments(text)]

@@ -1,23 +1,28 @@
 """What the commands of `compat` share: the application, its options, how a table is printed.
 
-Options that several commands take are defined once, so that they mean the same everywhere.
+Options that several commands take are defined once, so that they mean the same everywhere. What a
+command needs it imports itself, so that `--help` is there at once.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from typer.core import TyperGroup
 
-from compat import state
-from compat.connection import Connection
 from compat.console import err, reporting_errors
 from compat.log import writing_to
-from compat.mapping import Mapping, load
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from compat.connection import Connection
+    from compat.mapping import Mapping
 
 
 class InOrderOfUse(TyperGroup):
@@ -103,8 +108,24 @@ LockTimeout = Annotated[
 MaxAttempts = Annotated[int, typer.Option(help="Attempts before giving up.", min=1)]
 
 
+@contextmanager
+def connected(url: str | None, command: str) -> Iterator[Connection]:
+    """Yield a connection for a command; what the user can put right is reported, not raised.
+
+    :param command: its name, which pg_stat_activity shows
+    """
+    with reporting_errors():
+        from compat.connection import connect, user_errors
+
+        with user_errors(), connect(url, purpose=command) as conn:
+            yield conn
+
+
 def find_mapping(conn: Connection, source: str) -> Mapping:
     """Return the mapping in a file, or the one of that name in the database."""
+    from compat import state
+    from compat.mapping import load
+
     if source.endswith(".json") or ".py" in source:
         return load(source)
     return state.load(conn, source).mapping
@@ -118,6 +139,7 @@ def say_retry(attempt: int, reason: str) -> None:
 def table_of(title: str, *headers: str) -> Table:
     """Return an empty table with these headers."""
     from rich import box
+    from rich.table import Table
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     for header in headers:

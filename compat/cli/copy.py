@@ -6,19 +6,17 @@ Only reads arguments and prints; the work is in compat.run.
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, Name, Url, app
-from compat.connection import connect, user_errors
-from compat.console import DOES_NOT_HOLD, out, print_json, progress_bar, reporting_errors
-from compat.run.copy import CopyForecast, CopyOptions, CopyResult, CopyState, forecast
-from compat.run.copy import copy as run_copy
-from compat.run.pace import Pace, bytes_of
-from compat.run.rejects import Retried, rejects
-from compat.run.rejects import retry as run_retry
-from compat.run.retry import LockPolicy
+from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, Name, Url, app, connected
+from compat.console import DOES_NOT_HOLD, out, print_json, progress_bar
+from compat.run import defaults
+
+if TYPE_CHECKING:
+    from compat.run.copy import CopyForecast, CopyResult, CopyState
+    from compat.run.rejects import Retried
 
 
 @app.command()
@@ -27,31 +25,31 @@ def copy(
     execute: Execute = False,
     workers: Annotated[
         int, typer.Option(help="Ranges of keys that are copied side by side.", min=1)
-    ] = CopyOptions.workers,
+    ] = defaults.WORKERS,
     dask: Annotated[
         str | None,
         typer.Option(help="Let a Dask cluster do it: its scheduler, as in tcp://host:8786."),
     ] = None,
     batch_size: Annotated[
         int, typer.Option(help="Rows in the first transaction.", min=1)
-    ] = Pace.batch_size,
+    ] = defaults.BATCH_SIZE,
     batch_seconds: Annotated[
         float,
         typer.Option(help="Seconds a transaction should take; 0 keeps its size.", min=0),
-    ] = Pace.batch_seconds,
+    ] = defaults.BATCH_SECONDS,
     throttle: Annotated[
         float | None, typer.Option(help="Rows per second at most.", min=0.001)
     ] = None,
     pause: Annotated[
         float, typer.Option(help="Seconds between two transactions of a worker.", min=0)
-    ] = Pace.pause,
+    ] = defaults.PAUSE,
     max_lag: Annotated[
         str | None,
         typer.Option(help="Wait while a replica is further behind than this: 64MB."),
     ] = None,
     max_rejects: Annotated[
         int, typer.Option(help="Rows that may be set aside in compat.reject.", min=0)
-    ] = CopyOptions.max_rejects,
+    ] = defaults.MAX_REJECTS,
     where: Annotated[
         str | None,
         typer.Option(help="SQL over the legacy columns: copy such rows now, the rest later."),
@@ -66,9 +64,9 @@ def copy(
     ] = False,
     patience: Annotated[
         float, typer.Option(help="Seconds to wait for transactions that do not see the copy.")
-    ] = CopyOptions.patience,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    ] = defaults.PATIENCE,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -76,7 +74,12 @@ def copy(
 
     Example: `compat copy order_line_items --execute --workers 4 --max-lag 64MB`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="copy") as conn:
+    from compat.run.copy import CopyOptions, forecast
+    from compat.run.copy import copy as run_copy
+    from compat.run.pace import Pace, bytes_of
+    from compat.run.retry import LockPolicy
+
+    with connected(url, "copy") as conn:
         lag = None if max_lag is None else bytes_of(conn, max_lag)
         options = CopyOptions(
             workers=workers,
@@ -111,8 +114,10 @@ def retry_rejects(
 
     Example: `compat retry-rejects order_line_items --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="retry-rejects") as conn:
-        found = run_retry(conn, name) if execute else Retried(name, 0, 0, rejects(conn, name))
+    from compat.run.rejects import Retried, rejects, retry
+
+    with connected(url, "retry-rejects") as conn:
+        found = retry(conn, name) if execute else Retried(name, 0, 0, rejects(conn, name))
     if as_json:
         print_json(found)
     else:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, app, table_of
-from compat.connection import URL_VARIABLES, Connection, connect, redact, user_errors
+from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, app, connected, table_of
 from compat.console import (
     DOES_NOT_HOLD,
     err,
@@ -24,14 +23,14 @@ from compat.console import (
     reporting_errors,
 )
 from compat.errors import ConnectionFailed
-from compat.mapping import Mapping, load
-from compat.run.arrivals import LISTED, MoveOptions, Record
-from compat.run.move import MoveResult, stored_mapping
-from compat.run.move import move as run_move
-from compat.run.pace import Pace
-from compat.run.retry import LockPolicy
-from compat.run.unmove import Unmoved
-from compat.run.unmove import unmove as run_unmove
+from compat.run import defaults
+
+if TYPE_CHECKING:
+    from compat.connection import Connection
+    from compat.mapping import Mapping
+    from compat.run.arrivals import Record
+    from compat.run.move import MoveResult
+    from compat.run.unmove import Unmoved
 
 GRACE_SECONDS = 5
 VERBOSE_ROWS = 1_000
@@ -54,7 +53,7 @@ TargetUrl = Annotated[
         "--url",
         "-u",
         envvar="COMPAT_TARGET_URL",
-        help=f"URL of the database to write; else {' or '.join(URL_VARIABLES)}.",
+        help="URL of the database to write; else COMPAT_DATABASE_URL or DATABASE_URL.",
     ),
 ]
 Verbose = Annotated[
@@ -82,8 +81,8 @@ def move(
     max_rejects: Annotated[
         int, typer.Option(help="Rows to set aside in compat.reject before giving up.", min=0)
     ] = 0,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -93,12 +92,18 @@ def move(
 
     Example: `compat move mapping.py --source postgresql://…/monolith --target postgresql://…/orders`
     """
+    from compat.connection import connect, user_errors
+    from compat.run.arrivals import MoveOptions
+    from compat.run.move import move as run_move
+    from compat.run.pace import Pace
+    from compat.run.retry import LockPolicy
+
     options = MoveOptions(
         condition=where,
         pace=Pace(batch_size, batch_seconds=0, rows_per_second=throttle),
         max_rejects=max_rejects,
         lock_policy=LockPolicy(lock_timeout, max_attempts),
-        listed=VERBOSE_ROWS if verbose else LISTED,
+        listed=VERBOSE_ROWS if verbose else defaults.LISTED,
         list_moved=verbose,
     )
     with (
@@ -141,9 +146,11 @@ def unmove(
 
     Example: `compat unmove mapping.py --target postgresql://…/orders --execute`
     """
-    with reporting_errors(), user_errors(), connect(target, purpose="unmove") as conn:
+    from compat.run.unmove import unmove as run_unmove
+
+    with connected(target, "unmove") as conn:
         value = _find(conn, mapping)
-        listed = VERBOSE_ROWS if verbose else LISTED
+        listed = VERBOSE_ROWS if verbose else defaults.LISTED
         result = run_unmove(conn, value, run, changed=changed, execute=execute, listed=listed)
     if as_json:
         print_json(result)
@@ -163,6 +170,9 @@ def _require_source(url: str | None) -> str:
 
 
 def _find(target: Connection, source: str) -> Mapping:
+    from compat.mapping import load
+    from compat.run.move import stored_mapping
+
     if source.endswith(".json") or ".py" in source:
         return load(source)
     return stored_mapping(target, source)
@@ -172,6 +182,8 @@ def _wait_for_second_thoughts(target: Connection) -> None:
     """Give whoever sits at the terminal the time to press Ctrl-C."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return
+    from compat.connection import redact
+
     name = redact(target.info.dsn)
     try:
         for left in range(GRACE_SECONDS, 0, -1):
@@ -187,8 +199,9 @@ def _print_moved(result: MoveResult, max_rejects: int) -> None:
     tally, would = result.tally, "" if result.executed else "would be "
     for record in result.records:
         out.print(f"  {_word(record, result.executed)} {record.row}: {record.detail}", markup=False)
-    if max(Counter(record.what for record in result.records).values(), default=0) >= LISTED:
-        out.print(f"  (at most {LISTED} of each kind are named, {VERBOSE_ROWS:,} with --verbose)")
+    named, most = Counter(record.what for record in result.records), defaults.LISTED
+    if max(named.values(), default=0) >= most:
+        out.print(f"  (at most {most} of each kind are named, {VERBOSE_ROWS:,} with --verbose)")
     title = f"{result.mapping}: {result.source} → {result.target}"
     table = table_of(escape(title), "", "rows")
     for what, rows in (

@@ -7,28 +7,25 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from compat.cli.app import AsJson, Source, Url, app, find_mapping, table_of
-from compat.connection import connect, user_errors
-from compat.console import DOES_NOT_HOLD, err, out, print_json, reporting_errors
+from compat.cli.app import AsJson, Source, Url, app, connected, find_mapping, table_of
+from compat.console import DOES_NOT_HOLD, err, out, print_json
 from compat.errors import CompatError, MappingError
-from compat.mapping import json_schema
-from compat.run import steps
-from compat.run.draft import draft as run_draft
-from compat.run.needs import Needs
-from compat.run.needs import read as read_needs
-from compat.run.plan import Plan
-from compat.run.plan import plan as run_plan
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from compat.run.needs import Needs
+    from compat.run.plan import Plan
 
 _STYLES = {"kept": "green", "kept with a note": "yellow", "not possible": "red"}
 _PLACES = 3
 """So many places of a need are shown; --json has all."""
-_PLANNED: tuple[steps.Step | Literal["expand"], ...] = ("expand", "cutover", "rollback", "contract")
+_PLANNED: Final = ("expand", "cutover", "rollback", "contract")
 
 
 @app.command()
@@ -59,10 +56,11 @@ def draft(
 
     Example: `compat draft order_line_items -o mapping.py`
     """
+    from compat.connection import connect
+    from compat.run.draft import draft as run_draft
+
     with (
-        reporting_errors(),
-        user_errors(),
-        connect(url, purpose="draft") as conn,
+        connected(url, "draft") as conn,
         connect(source, purpose="draft") if source else nullcontext() as other,
     ):
         result = run_draft(conn, table, target, name, source=other, parts=part or ())
@@ -109,7 +107,11 @@ def plan(
 
     Example: `compat plan mapping.py --needs needs.json`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="plan") as conn:
+    from compat.run import steps
+    from compat.run.needs import read as read_needs
+    from compat.run.plan import plan as run_plan
+
+    with connected(url, "plan") as conn:
         value = find_mapping(conn, mapping)
         result = run_plan(conn, value)
         version = conn.info.server_version // 10_000
@@ -147,6 +149,8 @@ def schema() -> None:
 
     Example: `compat schema > mapping.schema.json`
     """
+    from compat.mapping import json_schema
+
     print_json(json_schema())
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from compat.cli.app import AsJson, Url, app, table_of
-from compat.connection import connect, user_errors
-from compat.console import DOES_NOT_HOLD, out, print_json, reporting_errors
+from compat.cli.app import AsJson, Url, app, connected, table_of
+from compat.console import DOES_NOT_HOLD, out, print_json
 from compat.errors import CompatError
-from compat.run.status import Event, Status
-from compat.run.status import history as run_history
-from compat.run.status import status as run_status
+
+if TYPE_CHECKING:
+    from compat.run.status import Event, Status
 
 
 @app.command()
@@ -35,7 +34,10 @@ def status(
 
     Example: `compat status`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="status") as conn:
+    from compat.run.status import history as run_history
+    from compat.run.status import status as run_status
+
+    with connected(url, "status") as conn:
         if history:
             if name is None:
                 raise CompatError("the history of which mapping?", "compat status NAME --history")

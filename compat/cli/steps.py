@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -22,26 +22,29 @@ from compat.cli.app import (
     Source,
     Url,
     app,
+    connected,
     duration,
     find_mapping,
     say_retry,
 )
-from compat.connection import Connection, connect, user_errors
-from compat.console import DOES_NOT_HOLD, out, print_json, reporting_errors
-from compat.run import steps
-from compat.run.preflight import CutoverRefused, Demands, Finding, preflight, refusals
-from compat.run.retry import LockPolicy
-from compat.run.usage import StillUsed, Unused, Use, observe
-from compat.run.verifications import FRESH
-from compat.state import Stored
+from compat.console import DOES_NOT_HOLD, out, print_json
+from compat.run import defaults
+
+if TYPE_CHECKING:
+    from compat.connection import Connection
+    from compat.run import steps
+    from compat.run.preflight import Finding
+    from compat.run.retry import LockPolicy
+    from compat.run.usage import Use
+    from compat.state import Stored
 
 
 @app.command()
 def expand(
     mapping: Source,
     execute: Execute = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -52,7 +55,10 @@ def expand(
 
     Example: `compat expand mapping.py --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="expand") as conn:
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+
+    with connected(url, "expand") as conn:
         value = find_mapping(conn, mapping)
         if not execute:
             to_do = steps.can_expand(conn, value)
@@ -67,8 +73,8 @@ def expand(
 def unexpand(
     name: Name,
     execute: Execute = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -76,6 +82,9 @@ def unexpand(
 
     Example: `compat unexpand order_line_items --execute`
     """
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+
     policy = LockPolicy(lock_timeout, max_attempts)
     _short_step("unexpand", steps.unexpand, name, url, policy if execute else None, as_json)
 
@@ -84,8 +93,8 @@ def unexpand(
 def publish(
     mapping: Source,
     execute: Execute = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -95,7 +104,10 @@ def publish(
 
     Example: `compat publish urgent_tasks.py --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="publish") as conn:
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+
+    with connected(url, "publish") as conn:
         value = find_mapping(conn, mapping)
         if not execute:
             to_do = steps.can_publish(conn, value)
@@ -110,8 +122,8 @@ def publish(
 def unpublish(
     name: Name,
     execute: Execute = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -119,6 +131,9 @@ def unpublish(
 
     Example: `compat unpublish urgent_tasks --execute`
     """
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+
     policy = LockPolicy(lock_timeout, max_attempts)
     _short_step("unpublish", steps.unpublish, name, url, policy if execute else None, as_json)
 
@@ -135,7 +150,7 @@ def cutover(
             show_default="24h",
             help="How old the last green compat-verify may be.",
         ),
-    ] = FRESH,
+    ] = defaults.VERIFIED_WITHIN,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Insist, though it was not verified.")
     ] = False,
@@ -147,9 +162,9 @@ def cutover(
             show_default="30s",
             help="How long a transaction with a lock on the tables may have been open.",
         ),
-    ] = Demands.max_transaction_age,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    ] = defaults.MAX_TRANSACTION_AGE,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -160,9 +175,13 @@ def cutover(
 
     Example: `compat cutover order_line_items --verified-within 2h --execute`
     """
+    from compat.run import steps
+    from compat.run.preflight import CutoverRefused, Demands, preflight
+    from compat.run.retry import LockPolicy
+
     demands = Demands(None if unverified else verified_within, max_transaction_age)
     policy = LockPolicy(lock_timeout, max_attempts)
-    with reporting_errors(), user_errors(), connect(url, purpose="cutover") as conn:
+    with connected(url, "cutover") as conn:
         if not execute:
             stored = steps.startable(conn, "cutover", name)
             findings = preflight(conn, stored, demands) if stored else ()
@@ -180,8 +199,8 @@ def cutover(
 def rollback(
     name: Name,
     execute: Execute = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -189,6 +208,9 @@ def rollback(
 
     Example: `compat rollback order_line_items --execute`
     """
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+
     policy = LockPolicy(lock_timeout, max_attempts)
     _short_step("rollback", steps.rollback, name, url, policy if execute else None, as_json)
 
@@ -205,18 +227,18 @@ def contract(
             show_default="24h",
             help="How long nobody may have been seen to use the view.",
         ),
-    ] = Unused.for_,
+    ] = defaults.UNUSED_FOR,
     watch: Annotated[
         timedelta,
         typer.Option(
             parser=duration, metavar="TIME", show_default="2s", help="How long to look now."
         ),
-    ] = Unused.watch,
+    ] = defaults.WATCH,
     force: Annotated[
         bool, typer.Option("--force", help="Insist; says who was seen, and may break.")
     ] = False,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -226,9 +248,13 @@ def contract(
 
     Example: `compat contract order_line_items --execute`
     """
+    from compat.run import steps
+    from compat.run.retry import LockPolicy
+    from compat.run.usage import StillUsed, Unused, observe
+
     unused = Unused(unused_for, watch, force)
     policy = LockPolicy(lock_timeout, max_attempts)
-    with reporting_errors(), user_errors(), connect(url, purpose="contract") as conn:
+    with connected(url, "contract") as conn:
         if not execute:
             preview = _preview(conn, "contract", name, steps.startable(conn, "contract", name))
             if preview.statements:
@@ -263,6 +289,8 @@ class Preview:
     @property
     def is_refused(self) -> bool:
         """True when the step would refuse."""
+        from compat.run.preflight import refusals
+
         return bool(refusals(self.findings) or self.users)
 
 
@@ -275,7 +303,9 @@ def _short_step(
     as_json: bool,
 ) -> None:
     """Run a step under a policy, or say what it would do when there is none."""
-    with reporting_errors(), user_errors(), connect(url, purpose=step) as conn:
+    from compat.run import steps
+
+    with connected(url, step) as conn:
         if policy is None:
             _would(_preview(conn, step, name, steps.startable(conn, step, name)), as_json)
         else:
@@ -283,6 +313,8 @@ def _short_step(
 
 
 def _preview(conn: Connection, step: steps.Step, name: str, stored: Stored | None) -> Preview:
+    from compat.run import steps
+
     statements = () if stored is None else tuple(steps.statements(conn, step, stored.mapping))
     return Preview(step, name, statements)
 

@@ -6,20 +6,21 @@ Only reads arguments and prints; the work is in compat.run.switch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from compat import state
-from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, Name, Url, app
-from compat.compile import switch as compiled
-from compat.connection import connect, user_errors
-from compat.console import out, print_json, progress_bar, reporting_errors
-from compat.mapping import Form
-from compat.run import switch as switching
-from compat.run.copy import CopyOptions, CopyState
-from compat.run.pace import Pace
-from compat.run.retry import LockPolicy
+from compat.cli.app import AsJson, Execute, LockTimeout, MaxAttempts, Name, Url, app, connected
+from compat.console import out, print_json, progress_bar
+from compat.run import defaults
+
+if TYPE_CHECKING:
+    from compat.mapping import Form
+    from compat.run.copy import CopyState
+    from compat.run.switch import Switched
+
+Wanted = Literal["updatable", "bridged", "instead_of", "reversed"]
+"""Each Form of compat.mapping: the option is read before that is imported."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,16 @@ class _Preview:
 @app.command()
 def switch(
     name: Name,
-    to: Annotated[Form, typer.Option("--to", help="The form that the migration is to have.")],
+    to: Annotated[Wanted, typer.Option("--to", help="The form that the migration is to have.")],
     execute: Execute = False,
     workers: Annotated[
         int, typer.Option(help="Ranges of keys that are copied side by side.", min=1)
-    ] = CopyOptions.workers,
+    ] = defaults.WORKERS,
     throttle: Annotated[
         float | None, typer.Option(help="Rows per second at most.", min=0.001)
     ] = None,
-    lock_timeout: LockTimeout = LockPolicy.timeout_ms,
-    max_attempts: MaxAttempts = LockPolicy.max_attempts,
+    lock_timeout: LockTimeout = defaults.LOCK_TIMEOUT_MS,
+    max_attempts: MaxAttempts = defaults.MAX_ATTEMPTS,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -55,7 +56,14 @@ def switch(
 
     Example: `compat switch order_line_items --to instead_of --execute`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="switch") as conn:
+    from compat import state
+    from compat.compile import switch as compiled
+    from compat.run import switch as switching
+    from compat.run.copy import CopyOptions
+    from compat.run.pace import Pace
+    from compat.run.retry import LockPolicy
+
+    with connected(url, "switch") as conn:
         if not execute:
             before, after = switching.switchable(conn, state.load(conn, name), to)
             statements = tuple(compiled.statements(before, after))
@@ -90,7 +98,7 @@ def _would(preview: _Preview, as_json: bool) -> None:
         out.print("\nnothing was changed; add --execute to do it")
 
 
-def _print_done(done: switching.Switched) -> None:
+def _print_done(done: Switched) -> None:
     if not done.changed:
         out.print(f"{done.mapping} is {done.after} already", markup=False)
         return

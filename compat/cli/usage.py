@@ -6,15 +6,18 @@ Only reads arguments and prints; the work is in compat.run.usage.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from compat.cli.app import AsJson, Name, Url, app, duration, table_of
-from compat.connection import Connection, connect, user_errors
-from compat.console import err, out, print_json, reporting_errors
-from compat.run.usage import INTERVAL, Usage, observe
+from compat.cli.app import AsJson, Name, Url, app, connected, duration, table_of
+from compat.console import err, out, print_json
+from compat.run import defaults
+
+if TYPE_CHECKING:
+    from compat.connection import Connection
+    from compat.run.usage import Usage
 
 _ONCE = timedelta(0)
 
@@ -36,7 +39,7 @@ def usage(
         typer.Option(
             parser=duration, metavar="TIME", show_default="100ms", help="Time between two looks."
         ),
-    ] = INTERVAL,
+    ] = defaults.LOOK_INTERVAL,
     since: Annotated[
         timedelta | None,
         typer.Option(
@@ -56,7 +59,7 @@ def usage(
 
     Example: `compat usage order_line_items --watch 10m`
     """
-    with reporting_errors(), user_errors(), connect(url, purpose="usage") as conn:
+    with connected(url, "usage") as conn:
         found = _watched(conn, name, watch, interval)
     shown = found.uses if since is None else found.within(since)
     if as_json:
@@ -82,6 +85,8 @@ def usage(
 
 
 def _watched(conn: Connection, name: str, watch: timedelta, interval: timedelta) -> Usage:
+    from compat.run.usage import observe
+
     try:
         return observe(conn, name, watch, interval)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from collections.abc import Mapping as Mapping_
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from compat.bridge import in_transition
 from compat.compile import errors, horizon, variables
 from compat.compile.functions import (
     TARGET,
@@ -26,10 +27,11 @@ from compat.rules import NEW, OLD, Expression, Lens, Row
 
 def _insert_body(mapping: Mapping) -> str:
     """Return the body that writes a row; a second time only when the first look was not enough."""
-    read_back = returning(mapping)
+    carried = in_transition(mapping)  # between a table that carries a bridge and its view
+    read_back = returning(carried)
     (target, *_) = mapping.places
-    computed = variables.of_insert(mapping)
-    written = mapping.writes(NEW) | computed.columns
+    computed = variables.of_insert(carried)
+    written = carried.writes(NEW) | computed.columns
     if errors.on_conflict(target.table):
         doubts = []
         insert = errors.insert_looking(mapping, written, read_back, _GIVEN * bool(read_back))

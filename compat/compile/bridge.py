@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from compat import sqltypes
-from compat.bridge import Bridge, Bridged, bridge_of, in_transition, is_bridge, needs_bridge
+from compat.bridge import Bridge, Bridged, bridge_of, in_transition, is_bridge, key_sequences
 from compat.compile.functions import (
     TARGET,
     drop_function,
@@ -345,16 +345,7 @@ def drawn(mapping: Mapping) -> tuple[Sequence, ...]:
 
     A default would be drawn beside the view's own, and each legacy INSERT would take two numbers.
     """
-    if mapping.chosen_form != "bridged":
-        return ()
-    return tuple(
-        sequence
-        for sequence in mapping.legacy.sequences
-        if needs_bridge(lens := mapping.lens(sequence.column))
-        and lens.targets
-        and lens.ends.target(lens.targets[0]).default is None
-        and lens.ends.target(lens.targets[0]).identity is None
-    )
+    return key_sequences(mapping) if mapping.chosen_form == "bridged" else ()
 
 
 def _draw_keys(mapping: Mapping) -> Iterator[str]:
@@ -366,10 +357,8 @@ def _draw_keys(mapping: Mapping) -> Iterator[str]:
 
 def _keep_drawn_keys(bridge: Bridge) -> Iterator[str]:
     """Yield what gives a row of v2 without a key the one that the legacy column has just drawn."""
-    for sequence in bridge.mapping.legacy.sequences:
+    for sequence in key_sequences(bridge.mapping):
         lens = bridge.mapping.lens(sequence.column)
-        if not (lens.converts and lens.targets) or _column(bridge.shown, lens.targets[0]).default:
-            continue
         own = NEW.column(bridge.name_of(lens.targets[0]))
         yield f"{own} := coalesce({own}, {lens.write(bridge.new)[lens.targets[0]]});"
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from compat import constraints
+from compat.bridge import bridge_of
 from compat.compile.functions import (
     columns_and_values,
     indented,
@@ -318,8 +319,16 @@ def _described(mapping: Mapping, place: Place) -> dict[str, object]:
     return {
         "name": [place.table.schema, place.table.name],
         "constraints": _listed(constraints.blame_of(mapping, place)),
-        "columns": {n: lens.legacy.name for lens in mapping.lenses_of(place) for n in lens.targets},
+        "columns": {n: lens.legacy.name for lens in mapping.lenses_of(place) for n in lens.targets}
+        | _bridged(mapping),
     }
+
+
+def _bridged(mapping: Mapping) -> dict[str, str]:
+    """Return the legacy columns that the target carries, by their names there."""
+    if mapping.chosen_form != "bridged":
+        return {}
+    return {item.column.name: item.lens.legacy.name for item in bridge_of(mapping).columns}
 
 
 def _parent_missing(

@@ -63,6 +63,11 @@ def declaration(mapping: Mapping) -> list[str]:
     return [f"    horizon CONSTANT integer := COALESCE(NULLIF({noted}, '')::integer, {_UNKNOWN});"]
 
 
+def forget() -> str:
+    """Return the statement that has all contents compared until the transaction ends."""
+    return f"SELECT pg_catalog.set_config('compat.horizon', '{_UNKNOWN}', true)"
+
+
 def by_age(write: Callable[[str], list[str]], again: list[str]) -> list[str]:
     """Return an UPDATE or DELETE of the row (t) by its age, and what is done if it is too young.
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from compat import sqltypes
 from compat.bridge import bridge_of, in_transition
-from compat.compile import lookups
+from compat.compile import lookups, variables
 from compat.compile.functions import (
     TARGET,
     assignments_of_update,
@@ -23,6 +23,7 @@ from compat.compile.functions import (
 )
 from compat.compile.shaped import sync as shaped
 from compat.compile.source import parents, tagged
+from compat.compile.variables import Variables
 from compat.mapping import Mapping
 from compat.names import derive, dollar_quote, ident, idents, literal, regclass
 from compat.rules import NEW, OLD, Chain, Constant, Lens, Row
@@ -249,6 +250,7 @@ def _drop_triggers(mapping: Mapping, purpose: _Purpose, table: Table) -> list[st
 def _forward_body(mapping: Mapping) -> str:
     mapping = in_transition(mapping)
     written = mapping.writes(NEW)
+    computed = variables.of_update(mapping, mapping.lenses)
     return _body(
         mapping.legacy,
         mapping.legacy.row_key,
@@ -257,9 +259,10 @@ def _forward_body(mapping: Mapping) -> str:
         into=f"INSERT INTO {mapping.target.sql} AS t ({idents(tuple(written))})",
         values=mapping.writes,
         on_conflict=_on_conflict(mapping.target_key, tuple(written)),
+        computed=computed,
         update=[
             f"UPDATE {mapping.target.sql} AS t SET",
-            f"    {assignments_of_update(mapping)}",
+            f"    {assignments_of_update(mapping, computed=computed.columns)}",
         ],
         delete=f"DELETE FROM {mapping.target.sql} AS t",
         same_row=same_target_row(mapping, OLD),
@@ -288,9 +291,11 @@ def _reverse_body(mapping: Mapping, carried: dict[str, str | None]) -> str:
     same_row = " AND ".join(
         f"{_RETIRED.column(lens.legacy.name)} = {lens.read(OLD)}" for lens in mapping.key
     )
+    followed = [lens for lens in stored if _follows(lens)]
+    computed = variables.of_reverse(followed, _RETIRED)
     updated = ",\n    ".join(
         [
-            *(_reverse_assignment(lens) for lens in stored if _follows(lens)),
+            *(_reverse_assignment(lens, computed) for lens in followed),
             *(f"{ident(own)} = {value}" for own, value in beside(NEW).items()),
         ]
     )
@@ -303,8 +308,9 @@ def _reverse_body(mapping: Mapping, carried: dict[str, str | None]) -> str:
         values=lambda row: {lens.legacy.name: lens.read(row) for lens in stored} | beside(row),
         on_conflict=_on_conflict(
             mapping.legacy.row_key,
-            (*(lens.legacy.name for lens in stored if _follows(lens)), *carried),
+            (*(lens.legacy.name for lens in followed), *carried),
         ),
+        computed=computed,
         update=[f"UPDATE {mapping.retired} AS r SET", f"    {updated}"],
         delete=f"DELETE FROM {mapping.retired} AS r",
         same_row=same_row,
@@ -317,9 +323,11 @@ def _follows(lens: Lens) -> bool:
     return not (isinstance(rule, Constant) or (isinstance(rule, Chain) and rule.is_constant))
 
 
-def _reverse_assignment(lens: Lens) -> str:
+def _reverse_assignment(lens: Lens, computed: Variables) -> str:
     name, value = lens.legacy.name, lens.read(NEW)
-    if lens.converts:
+    if name in computed.columns:
+        value = computed.columns[name]
+    elif lens.converts:
         # What v2 did not change keeps its legacy spelling, also where the rule would lose it.
         column = lens.legacy
         changed = sqltypes.differs(value, lens.read(OLD), column.type, column.collation)
@@ -341,6 +349,7 @@ def _body(
     into: str,
     values: Callable[[Row], dict[str, str]],
     on_conflict: str,
+    computed: Variables,
     update: list[str],
     delete: str,
     same_row: str,
@@ -350,7 +359,7 @@ def _body(
     :param source: the table that the triggers are on, `key` its key, `columns` what is read of it
     :param receiver: the other table, by the alias that it has in what follows
     :param into: the head of an INSERT into it, and `values` what that takes from a row
-    :param update: an UPDATE of it without WHERE, and `delete` a DELETE
+    :param update: an UPDATE of it without WHERE, which may use `computed`, and `delete` a DELETE
     :param same_row: the condition that finds the row there that corresponds to OLD
     """
 
@@ -361,6 +370,7 @@ def _body(
         ours = f"pg_catalog.age({_SOURCE.name}.xmin) <= 0"
         return f"FROM {source.sql} AS {_SOURCE.name} WHERE {same_key} AND {ours}"
 
+    older = f"pg_catalog.age({receiver.name}.xmin) > 0"
     # By name: the columns of a partition may stand in another order than those of its table.
     read_again = [
         f"SELECT {', '.join(map(_SOURCE.column, columns))}",
@@ -386,13 +396,17 @@ def _body(
 {_block(read_again, 8)}
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        {delete} WHERE {same_row}
-        AND (pg_catalog.age({receiver.name}.xmin) > 0
-             OR NOT EXISTS (SELECT {current(OLD)}));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        {delete} WHERE {same_row} AND {older};
+        IF NOT FOUND THEN
+            {delete} WHERE {same_row}
+            AND ({older}
+                 OR NOT EXISTS (SELECT {current(OLD)}));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-{_block([*update, f"WHERE {same_row};"], 8)}
+{_block(computed.around(indented([*update, f"WHERE {same_row};"])), 4)}
         IF FOUND THEN
             RETURN NULL;
         END IF;

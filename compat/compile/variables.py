@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from compat import sqltypes
 from compat.compile.functions import TARGET, indented
 from compat.mapping import Mapping
-from compat.rules import NEW, OLD, Chain, Expression, Lens, Lookup
+from compat.rules import NEW, OLD, Chain, Expression, Lens, Lookup, Row
 from compat.rules.any_rule import AnyRule
 
 # A label, so that a column of whatever name hides no variable, and no variable NEW or FOUND.
@@ -68,6 +68,43 @@ def of_update(mapping: Mapping, lenses: Sequence[Lens]) -> Variables:
             for name, value in lens.write(NEW).items()
             if lens.write(NEW, TARGET)[name] == value  # it does not build on what is stored
         ),
+    )
+
+
+def of_reverse(lenses: Iterable[Lens], retired: Row) -> Variables:
+    """Return what carrying a change OLD → NEW of a target row back needs computed.
+
+    A legacy value that the change leaves as it is stays as it is stored, also where the rule would
+    spell it otherwise.
+
+    :param lenses: those of the legacy columns that follow the target
+    :param retired: the legacy row that is written
+    """
+    columns: dict[str, str] = {}
+    declarations: list[str] = []
+    for number, lens in enumerate(_computable(lenses), start=1):
+        legacy, value = lens.legacy, lens.read(NEW)
+        if lens.rule.reads and _may_be_null(legacy.type):
+            changed, new = f"changed_{number}", f"value_{number}"
+            kept = retired.column(legacy.name)
+            columns[legacy.name] = (
+                f"CASE WHEN {_BLOCK}.{changed} THEN {_BLOCK}.{new} ELSE {kept} END"
+            )
+            differs = sqltypes.differs(value, lens.read(OLD), legacy.type, legacy.collation)
+            declarations += [
+                f"{changed} boolean := CASE WHEN {_reads_changed(lens)} THEN {differs}"
+                " ELSE false END;",
+                f"{new} {legacy.type} := CASE WHEN {changed} THEN {value} END;",
+            ]
+    return Variables(columns, tuple(declarations))
+
+
+def _reads_changed(lens: Lens) -> str:
+    """Return the condition that a change OLD → NEW touches a target column that is read at all."""
+    columns = map(lens.ends.target, lens.rule.reads)
+    return " OR ".join(
+        sqltypes.differs(NEW.column(c.name), OLD.column(c.name), c.type, c.collation)
+        for c in columns
     )
 
 

@@ -33,7 +33,6 @@ _BODIES: Final[Mapping_[str, _Bodies]] = {
         "delete": choices.delete_body,
     },
 }
-OPERATIONS = tuple(bodies.BODIES)
 
 
 def select(mapping: Mapping) -> str:
@@ -65,20 +64,25 @@ def create_view(mapping: Mapping, name: str | None = None) -> list[str]:
         statements += policies.triggers(mapping, view)
         statements += horizon.trigger(mapping, view)
         statements.append(errors.define_references(mapping))
-        for operation, body in _bodies(mapping).items():
-            statements += trigger_function(mapping, operation, body(mapping), mapping.legacy)
-            trigger = ident(f"compat_{operation}")
-            statements.append(
-                f"CREATE TRIGGER {trigger} INSTEAD OF {operation.upper()} ON {view}\n"
-                f"FOR EACH ROW EXECUTE FUNCTION {mapping.function(operation)}()"
-            )
+    for operation, body in _bodies(mapping).items():
+        statements += trigger_function(mapping, operation, body(mapping), mapping.legacy)
+        trigger = ident(f"compat_{operation}")
+        statements.append(
+            f"CREATE TRIGGER {trigger} INSTEAD OF {operation.upper()} ON {view}\n"
+            f"FOR EACH ROW EXECUTE FUNCTION {mapping.function(operation)}()"
+        )
+    if mapping.chosen_form == "instead_of":
         statements += lookups.attach_view(mapping, view)
+    if mapping.inserts_by_trigger:
         statements += own_keys.attach_view(mapping, view)
     return statements
 
 
 def _bodies(mapping: Mapping) -> _Bodies:
-    return _BODIES["parts" if mapping.parts else "choices" if mapping.choices else "one table"]
+    """Return what makes the bodies of the INSTEAD OF triggers that the view has, by operation."""
+    if mapping.chosen_form == "instead_of":
+        return _BODIES["parts" if mapping.parts else "choices" if mapping.choices else "one table"]
+    return {"insert": bodies.BODIES["insert"]} if mapping.inserts_by_trigger else {}
 
 
 def wear_looks_of(view_schema: str, view_name: str, source: Table) -> str:
@@ -93,11 +97,13 @@ def drop_view(mapping: Mapping, name: str | None = None) -> list[str]:
     """Return the statements that drop the view and its trigger functions."""
     view = qualified(mapping.view_of.schema, name or mapping.standby_name)
     statements = [f"DROP VIEW {view}"]
+    statements += [drop_function(mapping, operation) for operation in _bodies(mapping)]
     if mapping.chosen_form == "instead_of":
-        statements += [drop_function(mapping, operation) for operation in OPERATIONS]
         statements.append(errors.drop_references(mapping))
         statements += lookups.drop_view(mapping)
+    if mapping.inserts_by_trigger:
         statements += own_keys.drop_view(mapping)
+    if mapping.chosen_form == "instead_of":
         statements += policies.drop(mapping)
     return statements
 
@@ -110,7 +116,7 @@ def defaults(mapping: Mapping) -> dict[str, str]:
     for lens in mapping.lenses:
         column = lens.legacy
         if isinstance(lens.rule, Constant):
-            if mapping.chosen_form == "updatable":
+            if not mapping.inserts_by_trigger:
                 continue  # a default counts as a write, which such a column refuses
             found[column.name] = lens.read(TARGET)
         elif isinstance(lens.rule, Expression) and lens.rule.is_read_only:

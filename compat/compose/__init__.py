@@ -98,6 +98,7 @@ def _composed(columns: Columns) -> Mapping:
         # A view that has triggers keeps them: what they make possible, clients may rely on.
         form="instead_of" if first.chosen_form == "instead_of" else "auto",
         accept=(*first.accept, *_lost(columns, rules)),
+        needs=("copy",) if first.inserts_by_trigger and "copy" in first.needs else (),
         code=tuple(_code(first, second)),
         parts=shapes.parts(),
         choices=shapes.choices(),

@@ -37,10 +37,13 @@ class Flag(Rule):
         return (self.target,)
 
     def _on_off(self, ends: Ends) -> tuple[Value, Value]:
-        is_bool = sqltypes.parse(ends.legacy.type).name == "boolean"
+        is_bool = self._is_boolean(ends)
         on: Value = (True if is_bool else 1) if self.on is None else self.on
         off: Value = (False if is_bool else 0) if self.off is None else self.off
         return on, off
+
+    def _is_boolean(self, ends: Ends) -> bool:
+        return sqltypes.parse(ends.legacy.type).name == "boolean"
 
     def _values(self, ends: Ends) -> tuple[str, str]:
         on, off = self._on_off(ends)
@@ -62,10 +65,12 @@ class Flag(Rule):
         instant = f"{at}::{kind}"
         if current is not None:
             instant = f"COALESCE({current.column(self.target)}, {instant})"
-        neither = refusal(value, kind, f"{ends.title}: neither {on} nor {off}")
+        # A boolean is one of the two, or NULL, which gives NULL.
+        neither = ""
+        if not self._is_boolean(ends):
+            neither = f"ELSE {refusal(value, kind, f'{ends.title}: neither {on} nor {off}')} "
         return {
-            self.target: f"CASE {value} WHEN {on} THEN {instant} WHEN {off} THEN NULL "
-            f"ELSE {neither} END"
+            self.target: f"CASE {value} WHEN {on} THEN {instant} WHEN {off} THEN NULL {neither}END"
         }
 
     def loss(self, ends: Ends) -> str | None:
@@ -75,7 +80,7 @@ class Flag(Rule):
         return f"{legacy.column(self.legacy)} IS NULL" if ends.legacy.nullable else None
 
     def refused(self, legacy: Row, ends: Ends) -> str | None:
-        if sqltypes.parse(ends.legacy.type).name == "boolean":
+        if self._is_boolean(ends):
             return None
         return f"{legacy.column(self.legacy)} NOT IN ({', '.join(self._values(ends))})"
 

@@ -25,6 +25,7 @@ from compat.connection import Connection
 from compat.errors import DataError
 from compat.log import event
 from compat.mapping import Mapping
+from compat.run import defaults
 from compat.run.batches import REFUSALS
 from compat.run.pace import Pace
 from compat.run.retry import LockPolicy, in_transaction
@@ -32,9 +33,6 @@ from compat.run.retry import LockPolicy, in_transaction
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, no flags, no extension
 _TRAILER: Final = b"\xff\xff"
 _CHUNK_BYTES: Final = 64 * 1024
-
-LISTED: Final = 20
-"""Rows of each kind that a result names, unless more are asked for."""
 
 What = Literal["moved", "different", "orphan", "rejected"]
 
@@ -51,9 +49,9 @@ class MoveOptions:
 
     condition: str | None = None
     pace: Pace = field(default_factory=lambda: Pace(batch_size=10_000, batch_seconds=0))
-    max_rejects: int = 0
+    max_rejects: int = defaults.MAX_REJECTS
     lock_policy: LockPolicy = field(default_factory=LockPolicy)
-    listed: int = LISTED
+    listed: int = defaults.LISTED
     list_moved: bool = False
 
 

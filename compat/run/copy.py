@@ -21,7 +21,7 @@ from compat.connection import Connection, url_of
 from compat.errors import CompatError, DataError, StateError
 from compat.log import event
 from compat.mapping import Mapping
-from compat.run import indexes
+from compat.run import defaults, indexes
 from compat.run.batches import REFUSALS, Abandoned, Copied, Job, copy_or_reject, copy_range
 from compat.run.pace import Pace, check_lag_is_visible
 from compat.run.quiet import copying
@@ -49,14 +49,14 @@ class CopyOptions:
     :param patience: seconds to wait, at the end, for transactions that began before it
     """
 
-    workers: int = 2
+    workers: int = defaults.WORKERS
     dask: str | None = None
     range_rows: int = 100_000
     pace: Pace = field(default_factory=Pace)
-    max_rejects: int = 0
+    max_rejects: int = defaults.MAX_REJECTS
     defer_indexes: bool = False
     where: str | None = None
-    patience: float = 60.0
+    patience: float = defaults.PATIENCE
     lock_policy: LockPolicy = field(default_factory=LockPolicy)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping as Document
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from compat.errors import CompatError
-from compat.fidelity import Behaviour, find, is_known
+from compat.fidelity import Behaviour, find_of, is_known
 from compat.mapping import Form, Mapping
 
 _VERSION: Final = 1
@@ -142,6 +142,7 @@ def _need(
         tuple(f"{use['path']}:{use['line']}" for use in uses),
         str(uses[0]["fix"]),
         tuple(
-            Served(form, find(behaviour, form, server_version)) for form in possible_forms(mapping)
+            Served(form, find_of(behaviour, replace(mapping, form=form), server_version))
+            for form in possible_forms(mapping)
         ),
     )

@@ -14,6 +14,7 @@ import psycopg
 
 from compat.connection import Connection
 from compat.errors import CompatError
+from compat.run import defaults
 
 SMALLEST_BATCH, LARGEST_BATCH = 100, 100_000
 _LAG_PAUSE = 0.2
@@ -32,10 +33,10 @@ class Pace:
     :param max_lag: bytes of WAL that a replica may have yet to replay, None for any number
     """
 
-    batch_size: int = 5_000
-    batch_seconds: float = 0.1
+    batch_size: int = defaults.BATCH_SIZE
+    batch_seconds: float = defaults.BATCH_SECONDS
     rows_per_second: float | None = None
-    pause: float = 0.0
+    pause: float = defaults.PAUSE
     max_lag: int | None = None
 
     def __post_init__(self) -> None:

@@ -137,14 +137,32 @@ def _versions(conn: Connection, mapping: Mapping) -> tuple[VersionPlan, ...]:
 
 def _why(mapping: Mapping) -> tuple[str, ...]:
     """Say why the view has its form, one sentence each."""
+    return (*_why_this_form(mapping), *_how_inserts(mapping))
+
+
+def _how_inserts(mapping: Mapping) -> Iterator[str]:
+    """Say what becomes of COPY … FROM and ON CONFLICT where applications need COPY."""
+    if mapping.chosen_form not in ("updatable", "bridged"):
+        return
+    if mapping.inserts_by_trigger:
+        yield (
+            "applications need copy: a trigger takes INSERTs, so COPY … FROM works and ON CONFLICT "
+            "does not; UPDATE and DELETE are native"
+        )
+    elif "copy" in mapping.needs:
+        yield (
+            "applications need both copy and on_conflict: one view cannot have both, and keeps ON "
+            "CONFLICT; form='reversed' has both"
+        )
+
+
+def _why_this_form(mapping: Mapping) -> tuple[str, ...]:
     if mapping.form != "auto":
         return (f"the mapping asks for {mapping.form}",)
     needed = f"applications need {', '.join(mapping.needs)}"
     reasons = mapping.reasons_against_updatable
     if not reasons:
-        if mapping.chosen_form == "updatable":
-            return ("every column is a plain rename",)
-        return (f"{needed}: an updatable view has no COPY … FROM",)
+        return ("every column is a plain rename",)
     if mapping.chosen_form == "bridged":
         return (*reasons, f"{needed}: the target carries the legacy columns meanwhile")
     if {"on_conflict", "hot_rows"} & set(mapping.needs):

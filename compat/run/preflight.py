@@ -15,7 +15,7 @@ from compat import catalog, state
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.names import literal
-from compat.run import health, verifications, versions
+from compat.run import defaults, health, verifications, versions
 from compat.run.dependents import dependents
 from compat.state import Stored
 
@@ -30,7 +30,7 @@ class Demands:
     """
 
     verified_within: timedelta | None = None
-    max_transaction_age: timedelta = timedelta(seconds=30)
+    max_transaction_age: timedelta = defaults.MAX_TRANSACTION_AGE
 
 
 @dataclass(frozen=True)

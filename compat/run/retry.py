@@ -23,6 +23,7 @@ from tenacity import (
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.log import event
+from compat.run import defaults
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ class LockPolicy:
     :param pause_s: upper bound of the first random pause; it doubles up to `longest_pause_s`
     """
 
-    timeout_ms: int = 100
-    max_attempts: int = 50
+    timeout_ms: int = defaults.LOCK_TIMEOUT_MS
+    max_attempts: int = defaults.MAX_ATTEMPTS
     pause_s: float = 0.05
     longest_pause_s: float = 1.0
 

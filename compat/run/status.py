@@ -13,7 +13,7 @@ from typing import Any
 from compat import state
 from compat.catalog import estimate_rows
 from compat.connection import Connection
-from compat.run import health, verifications
+from compat.run import defaults, health, verifications
 from compat.run.move import MoveRun, runs
 from compat.run.preflight import Demands, held_up
 
@@ -236,7 +236,7 @@ def _next_step(
     if stored.phase == "copied" and rejects:
         return f"correct the rejected rows, then compat retry-rejects {name} --execute"
     if stored.phase == "copied":
-        fresh = verifications.FRESH
+        fresh = defaults.VERIFIED_WITHIN
         is_green = verifications.objection(runs, stored.fingerprint, fresh) is None
         return ("" if is_green else "compat-verify, then ") + f"compat cutover {name} --execute"
     return {

@@ -13,7 +13,8 @@ from compat.compile import move as compiled
 from compat.connection import Connection
 from compat.errors import StateError
 from compat.mapping import Mapping
-from compat.run.arrivals import LISTED, title_of
+from compat.run import defaults
+from compat.run.arrivals import title_of
 from compat.run.retry import LockPolicy, in_transaction
 from compat.run.steps import check_table
 
@@ -60,7 +61,7 @@ def unmove(
     *,
     changed: bool = False,
     execute: bool = False,
-    listed: int = LISTED,
+    listed: int = defaults.LISTED,
     policy: LockPolicy | None = None,
 ) -> Unmoved:
     """Delete the rows that a move has inserted, from the database to which it moved them.

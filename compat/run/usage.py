@@ -21,13 +21,12 @@ from psycopg.rows import class_row
 from compat import state
 from compat.connection import Connection
 from compat.errors import StateError
-from compat.run import statements
+from compat.run import defaults, statements
 from compat.run.mentions import Kind, kind_of_use, may_use
 from compat.state import Stored
 
 Source = Literal["lock", "session", "statements"]
 
-INTERVAL: Final = timedelta(milliseconds=100)
 _STORE_EVERY: Final = 1.0  # seconds between two writes of what a long watch has seen
 
 
@@ -86,8 +85,8 @@ class Unused:
     :param insist: whether to go on although somebody was seen
     """
 
-    for_: timedelta = timedelta(hours=24)
-    watch: timedelta = timedelta(seconds=2)
+    for_: timedelta = defaults.UNUSED_FOR
+    watch: timedelta = defaults.WATCH
     insist: bool = False
 
 
@@ -109,7 +108,7 @@ def observe(
     conn: Connection,
     name: str,
     watch: timedelta = timedelta(0),
-    interval: timedelta = INTERVAL,
+    interval: timedelta = defaults.LOOK_INTERVAL,
     *,
     remember: bool = True,
     on_look: Callable[[int], None] = lambda uses: None,
@@ -136,7 +135,7 @@ def observe_stored(
     conn: Connection,
     stored: Stored,
     watch: timedelta,
-    interval: timedelta = INTERVAL,
+    interval: timedelta = defaults.LOOK_INTERVAL,
     *,
     remember: bool = True,
     on_look: Callable[[int], None] = lambda uses: None,

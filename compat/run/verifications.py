@@ -19,9 +19,6 @@ Verdict = Literal["holds", "does not hold", "not run"]
 DEMANDED: Final = ("structure", "counts", "contents", "probes")
 """The checks that a run must have made, all of them, before it vouches for a cutover."""
 
-FRESH: Final = timedelta(hours=24)
-"""How old a green run may be for a cutover, unless the user says otherwise."""
-
 
 @dataclass(frozen=True)
 class Verification:

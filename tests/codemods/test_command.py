@@ -225,6 +225,133 @@ def test_reports_say_the_same_in_every_form(place: Path) -> None:
     assert (place / "changes.log").read_text().startswith(log)
 
 
+MODEL = """\
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Line(Base):
+    __tablename__ = "order_line_items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    qty: Mapped[int]
+    note: Mapped[str]
+"""
+USER = """\
+from app.a_model import Line
+
+
+def many(session):
+    session.execute("DELETE FROM order_line_items WHERE qty = 0")
+    return session.query(Line).filter(Line.qty > 1)
+"""
+PRESSING = """\
+import signal
+import sys
+
+from codemods.cli import main
+
+event, times, *arguments = sys.argv[1:]
+left = [int(times)]
+
+
+def press(happened, details):
+    if happened == event and "user_" in str(details[0]):
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+sys.addaudithook(press)
+main(arguments)
+"""
+"""Presses Ctrl-C where the program opens or renames a file for the n-th time."""
+
+
+@pytest.mark.parametrize(
+    ("event", "times", "told", "written"),
+    [
+        ("open", 1, "interrupted", 0),
+        ("os.rename", 1, "1 of 4 files are written, the others as they were", 1),
+        ("os.rename", 3, "3 of 4 files are written, the others as they were", 3),
+    ],
+)
+def test_ctrl_c_leaves_whole_files_and_the_next_run_goes_on(
+    place: Path, event: str, times: int, told: str, written: int
+) -> None:
+    app_files = place / "app"
+    (app_files / "app.py").unlink()
+    before = {"a_model.py": MODEL, **{f"user_{number}.py": USER for number in range(3)}}
+    for name, text in before.items():
+        (app_files / name).write_text(text)
+    arguments = ("app", "-m", "mapping.py", "--attributes", "--write", "-j1")
+    command = [sys.executable, "-c", PRESSING, event, str(times), *arguments]
+    done = subprocess.run(
+        command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    stopped = {path.name: path.read_text() for path in app_files.iterdir()}
+    assert stopped.keys() == before.keys()
+    assert stopped["a_model.py"] == MODEL
+    again = run(place, *arguments)
+    assert again.returncode == 0, again.stderr
+    after = {path.name: path.read_text() for path in app_files.iterdir()}
+    assert "line_item_id: Mapped[int]" in after["a_model.py"]
+    assert all("Line.quantity > 1" in after[name] for name in before if name != "a_model.py")
+    assert all(text in (before[name], after[name]) for name, text in stopped.items())
+    assert sum(text == after[name] for name, text in stopped.items()) == written
+
+
+SARIF_LEVELS = {"none", "note", "warning", "error"}
+
+
+def test_sarif_has_what_version_2_1_0_requires(place: Path) -> None:
+    """https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"""
+    odd = place / "app" / "an odd näme #1.py"
+    odd.write_text(APP)
+    (place / "app" / "bad.py").write_bytes(b"# order_line_items \xff")
+    run(place, "app", "-m", "mapping.py", "--sarif", "r.sarif")
+    log = json.loads((place / "r.sarif").read_text())
+    assert log["version"] == "2.1.0"
+    assert log.keys() <= {"$schema", "version", "runs"}
+    (of_run,) = log["runs"]
+    assert of_run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")
+    rules = {rule["id"]: rule for rule in of_run["tool"]["driver"]["rules"]}
+    assert len(rules) == len(of_run["tool"]["driver"]["rules"])
+    assert all(r["defaultConfiguration"]["level"] in SARIF_LEVELS for r in rules.values())
+    assert {result["ruleId"] for result in of_run["results"]} == {
+        *("legacy-name", "needs-a-look", "not-read")
+    }
+    for result in of_run["results"]:
+        assert result["ruleId"] in rules
+        assert result["level"] in SARIF_LEVELS
+        assert result["message"]["text"]
+        for location in result["locations"]:
+            check_place(location["physicalLocation"])
+        for fix in result.get("fixes", ()):
+            assert fix["description"]["text"]
+            for change in fix["artifactChanges"]:
+                for replacement in change["replacements"]:
+                    region = replacement["deletedRegion"]
+                    check_place({"artifactLocation": change["artifactLocation"], "region": region})
+                    assert isinstance(replacement["insertedContent"]["text"], str)
+
+
+def check_place(place: dict[str, Any]) -> None:
+    """Assert that a location is a URI reference, and that its region goes forward from 1."""
+    uri = place["artifactLocation"]["uri"]
+    assert uri.isascii()
+    assert not {*" #?"} & {*uri}
+    if region := place.get("region"):
+        assert all(isinstance(value, int) and value >= 1 for value in region.values())
+        start = region["startLine"], region["startColumn"]
+        assert start <= (region["endLine"], region["endColumn"])
+
+
 def test_names_of_outputs_follow_if_asked(place: Path) -> None:
     done = run(place, "app", "-m", "mapping.py", "--output-names", "new", "--write")
     assert done.returncode == 0, done.stderr

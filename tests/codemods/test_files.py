@@ -240,6 +240,38 @@ def test_files_are_chosen_by_patterns(tmp_path: Path) -> None:
     assert found(include=("*.py",), exclude=("deep/",)) == ["a.py", "tests/a.py"]
 
 
+def test_a_dump_is_read_in_sections_and_every_hit_is_where_it_was(tmp_path: Path) -> None:
+    row = "7\tsome words; -- 'one quote, {% and qty\n"
+    other = "INSERT INTO notes (note) VALUES ('; it''s\n;\n');\n\\echo words;\n"
+    rows = row * 8_000
+    copied = f"/* ;\n */ COPY public.order_line_items (id, qty) FROM stdin;\n{rows}\\.\n"
+    before = f"{SQL};\n{other * 8_000}{copied}{SQL};\n"
+    assert len(before) > 700_000  # more than one section of each kind
+    path = tmp_path / "dump.sql"
+    path.write_text(before)
+    report = project.run([tmp_path], DEFAULT)
+    after = before.replace(f"{SQL};", f"{NEW};").replace(
+        "public.order_line_items (id, qty)", "public.order_line_items_v2 (line_item_id, quantity)"
+    )
+    assert report.files[0].after == after
+    assert [before[f.start : f.end] for f in report.files[0].part.findings] == [
+        f.name for f in report.files[0].part.findings
+    ]
+    assert report.totals.unrelated == 8_000
+
+
+def test_a_statement_that_is_too_large_is_listed(tmp_path: Path) -> None:
+    rows = ",\n".join(["(1, 2)"] * 150_000)
+    (tmp_path / "dump.sql").write_text(
+        f"INSERT INTO order_line_items (id, qty) VALUES {rows};\n{SQL};\n"
+    )
+    report = project.run([tmp_path], DEFAULT)
+    assert report.files[0].after.endswith(f"{NEW};\n")
+    listed = [f for f in report.files[0].part.findings if f.outcome is Outcome.LOOK]
+    assert [f.name for f in listed] == ["order_line_items", "id", "qty"]
+    assert {f.reason for f in listed} == {"in a statement that is too large to be read"}
+
+
 def test_links_are_not_followed_out_of_the_tree(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from psycopg import sql
 
 from tests.compat.migrations import Connection
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nearly every test here needs the schema compat, and none is about installing it."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("installed")
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from compat import rules
 from compat.mapping import Fill, Mapping
 from compat.tables import Column, Constraint, Index, Sequence, Table
 
+MANY = settings.get_current_profile_name() == "proof"
+
 # A time limit would measure the machine; a fixture per function is what the properties want.
 pure = settings(max_examples=60, deadline=None)
 against_database = settings(
-    max_examples=25,
+    max_examples=50 if MANY else 10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -159,6 +159,7 @@ def installed(conn: psycopg.Connection) -> Connection:
     return conn
 
 
+@pytest.mark.examples
 @against_database
 @given(data=st.data())
 def test_fused_and_chained_answer_alike_and_store_the_same_rows(
@@ -167,6 +168,7 @@ def test_fused_and_chained_answer_alike_and_store_the_same_rows(
     _compare(installed, data, data.draw(pairs()))
 
 
+@pytest.mark.examples
 @pytest.mark.parametrize("shape", SHAPES)
 @against_database
 @given(data=st.data())

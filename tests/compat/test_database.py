@@ -16,13 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from compat import _keeper
 from compat.database import (
     Database,
     DatabaseUnavailable,
@@ -250,6 +251,31 @@ def test_a_started_server_is_told_from_others_and_gone_afterwards(kind: str) -> 
         assert settings == ("UTC", "on", "off", "10", "UTF8")
     assert not is_running(server)
     assert not data.parent.exists()
+
+
+def test_files_are_kept_in_memory_where_that_is_wanted_and_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _keeper.Settings(os.getpid(), "", None, "", {}, in_memory=True)
+    monkeypatch.setattr(_keeper, "MEMORY", str(tmp_path))
+    monkeypatch.setattr(_keeper, "MEMORY_BYTES", 1)
+    assert _keeper.directory_for(asked) == str(tmp_path)
+    assert _keeper.directory_for(replace(asked, in_memory=False)) == tempfile.gettempdir()
+    monkeypatch.setattr(_keeper, "MEMORY_BYTES", 2**60)
+    assert _keeper.directory_for(asked) == tempfile.gettempdir()
+    monkeypatch.setattr(_keeper, "MEMORY", str(tmp_path / "missing"))
+    assert _keeper.directory_for(asked) == tempfile.gettempdir()
+
+
+def test_a_database_can_be_made_as_a_copy_of_another(server: Database) -> None:
+    with server.fresh() as original:
+        with psycopg.connect(original) as connection:
+            connection.execute("CREATE TABLE t AS SELECT 7 AS a")
+        with (
+            server.fresh(template=database_name(original)) as copy,
+            psycopg.connect(copy) as connection,
+        ):
+            assert connection.execute("SELECT a FROM t").fetchone() == (7,)
 
 
 def test_a_server_that_is_crashed_keeps_address_and_what_was_committed(

@@ -502,3 +502,56 @@ def test_every_error_of_a_shape_is_the_legacy_tables(conn: Connection, shape: st
         assert value(
             conn, "SELECT xmin = pg_current_xact_id()::xid FROM persons WHERE client_no = 7"
         )
+
+
+PARTITIONED = """
+CREATE TABLE days (day date PRIMARY KEY);
+CREATE TABLE stays (
+    a integer, day date CONSTRAINT on_day REFERENCES days, n integer NOT NULL CHECK (n < 9),
+    b integer,
+    CONSTRAINT "one stay" PRIMARY KEY (a, day));
+CREATE UNIQUE INDEX "one b" ON stays (b, day);
+CREATE TABLE bills (a integer, day date, CONSTRAINT of_stay FOREIGN KEY (a, day) REFERENCES stays);
+INSERT INTO days VALUES ('2020-01-01');
+INSERT INTO stays VALUES (1, '2020-01-01', 1, 1), (2, '2020-01-01', 1, 2);
+INSERT INTO bills VALUES (1, '2020-01-01');
+"""
+PARTITIONS = """
+CREATE TABLE stays_v2 (
+    a_key integer, on_the date REFERENCES days, n integer NOT NULL CHECK (n < 9), b integer,
+    PRIMARY KEY (on_the, a_key)) PARTITION BY RANGE (on_the);
+CREATE UNIQUE INDEX ON stays_v2 (on_the, b);
+CREATE TABLE of_2020 PARTITION OF stays_v2 FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')
+    PARTITION BY RANGE (on_the);
+CREATE TABLE of_january PARTITION OF of_2020 FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+"""
+
+
+def test_an_error_of_a_partition_is_the_legacy_tables(conn: Connection) -> None:
+    for schema in ("twin", "app"):
+        conn.execute(f"CREATE SCHEMA {schema}; SET search_path = {schema}; {PARTITIONED}")
+    conn.execute(PARTITIONS)
+    found = [rules.Column(*names) for names in (("a", "a_key"), ("day", "on_the"), ("n", "n"))]
+    migration = Migration.between(
+        conn, "stays", "stays_v2", [*found, rules.Column("b", "b")], form="instead_of"
+    )
+    migration.expand().copy().cutover()
+    for statement, sqlstate in {
+        "INSERT INTO stays VALUES (1, '2020-01-01', 1, 9)": "23505",
+        "INSERT INTO stays VALUES (3, '2020-01-01', 1, 2)": "23505",
+        "UPDATE stays SET a = 7 WHERE b = 1": "23503",
+        "UPDATE stays SET b = 1 WHERE a = 2": "23505",
+        "INSERT INTO stays VALUES (3, '2020-01-02', 1, 3)": "23503",
+        "UPDATE stays SET day = '2020-01-03' WHERE a = 2": "23503",
+        "INSERT INTO stays VALUES (3, '2020-01-01', NULL, 3)": "23502",
+        "UPDATE stays SET n = 9 WHERE a = 1": "23514",
+        "DELETE FROM stays": "23503",
+    }.items():
+        assert_alike(conn, statement, sqlstate)
+    conn.execute("INSERT INTO app.days VALUES ('2019-01-01')")
+    for statement in (
+        "INSERT INTO stays VALUES (3, '2019-01-01', 1, 3)",
+        "UPDATE stays SET day = '2019-01-01' WHERE a = 2",
+    ):
+        nowhere = said(conn, statement, "app")
+        assert nowhere["message_primary"] == 'no partition of relation "stays_v2" found for row'

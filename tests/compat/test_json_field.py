@@ -94,6 +94,7 @@ def test_what_v2_writes_at_the_same_time_survives(conn: Connection, url: str) ->
     assert details(conn) == wanted
 
 
+@pytest.mark.examples
 @pytest.mark.parametrize("null", ["missing", "null"])
 @pytest.mark.parametrize("into", ["array", "object"])
 def test_every_row_comes_back_as_it_was_written(conn: Connection, into: str, null: str) -> None:

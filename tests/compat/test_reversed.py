@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from psycopg import errors
 
+import verify
 from compat import rules
 from compat.errors import MappingError, StateError
+from compat.fidelity import behaviours_of
 from compat.mapping import Fill, Mapping
 from compat.run import health, indexes
 from compat.state import load
@@ -78,6 +80,25 @@ def test_v2_sees_what_legacy_clients_write(conn: Connection, cut_over: Migration
     assert found[5] == ("free", "0.00", None, 1, False, "EUR")
     conn.execute("TRUNCATE lines")
     assert v2(conn, "1") == []
+
+
+def test_a_null_that_v2_gives_for_a_key_that_is_converted_draws_one_as_the_plan_says(
+    conn: Connection,
+) -> None:
+    conn.execute(
+        "CREATE TABLE old (id serial PRIMARY KEY); CREATE TABLE new (key bigint PRIMARY KEY)"
+    )
+    found = [rules.Cast("id", "key")]
+    migration = Migration.between(conn, "old", "new", found, form="reversed").expand().cutover()
+    assert outcome(conn, "INSERT INTO new VALUES (NULL) RETURNING key") == ("done", 1, [(1,)])
+    (told,) = (item for item in behaviours_of(migration.mapping) if "NULL given" in item.behaviour)
+    assert (told.verdict, told.note.split(":")[0]) == ("not possible", "key")
+    plain = reversed_lines(conn).mapping
+    assert not any("NULL given" in item.behaviour for item in behaviours_of(plain))
+    conn.execute("SELECT compat.build_deferred_indexes('old')")  # as the command copy does
+    (report,) = verify.run(conn, ["probes"]).results
+    assert report.status is verify.Status.HOLDS, report.findings
+    assert "NULL given for key draws a number, as the plan says" in report.notes
 
 
 def test_what_only_v2_can_tell_survives_what_legacy_clients_do(

@@ -90,6 +90,8 @@ CHANGED = replace(
 )
 
 BRIDGED = replace(CONVERTING, name="bridged jobs", form="bridged")
+FILES_COPIED_INTO = replace(RENAMING, name="files copied into", needs=("copy",))
+JOBS_COPIED_INTO = replace(BRIDGED, name="jobs copied into", needs=("copy",))
 REVERSED = replace(CONVERTING, name="reversed jobs", form="reversed")
 SECURED = Mapping(
     "secured files",
@@ -375,6 +377,11 @@ FILES = (
     | {
         f"bridged_{step}": (BRIDGED, step)
         for step in ("create_sync", "create_compat_view", "contract", "copy")
+    }
+    | {
+        f"{mapping.name.replace(' ', '_')}_{step}": (mapping, step)
+        for mapping in (FILES_COPIED_INTO, JOBS_COPIED_INTO)
+        for step in ("create_compat_view", "drop_compat_view")
     }
     | {
         f"reversed_{step}": (REVERSED, step)

@@ -143,6 +143,9 @@ SCENARIOS = {
     "deleted rows come back": Scenario(
         REMOVE, "DELETE", "INSERT INTO {t} (id, code, n) VALUES (OLD.id, 'again ' || OLD.code, 3)"
     ),
+    "deleted rows come back under other keys": Scenario(
+        REMOVE, "DELETE", "INSERT INTO {t} (id, code) VALUES (OLD.id + 100, OLD.code)"
+    ),
     "deleted rows bring each other back": Scenario(
         REMOVE,
         "DELETE",
@@ -189,6 +192,10 @@ SCENARIOS = {
     "a deleted row makes room for a new one": Scenario(
         "WITH d AS (DELETE FROM {t} WHERE id = 4 RETURNING code)"
         " INSERT INTO {t} (id, code) SELECT 40, code FROM d"
+    ),
+    "a deleted row gives its value to another": Scenario(
+        "WITH d AS (DELETE FROM {t} WHERE id = 1 RETURNING code)"
+        " UPDATE {t} SET code = d.code FROM d WHERE id = 2"
     ),
     "a changed row makes room for a new one": Scenario(
         "WITH u AS (UPDATE {t} SET code = 'moved' WHERE id = 4 RETURNING id)"

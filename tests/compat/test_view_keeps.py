@@ -508,6 +508,7 @@ def test_a_hostile_search_path_or_temporary_table_of_the_caller_changes_nothing(
     assert value(conn, "SELECT quantity FROM public.lines_v2") == 4
 
 
+@pytest.mark.bare
 def test_a_plain_owner_who_may_create_schemas_needs_no_superuser(
     conn: Connection, role: Role
 ) -> None:

@@ -308,7 +308,7 @@ def test_file_that_is_no_ledger_is_refused(shop: Database, book: Path, content: 
 
 def test_a_worker_goes_home_when_the_database_is_gone_and_does_not_come_back(book: Path) -> None:
     with ExitStack() as stack, Ledger(book, 0) as ledger:
-        server = stack.enter_context(provide_database(own=True))
+        server = stack.enter_context(provide_database(own=True, in_memory=True))
         shop = Database(server.url, patience=0.1)
         run_baseline(shop, "upgrade")
         with psycopg.connect(server.url) as connection:

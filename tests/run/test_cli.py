@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
 
+from compat.cli.switch import Wanted
+from compat.mapping import Form
 from tests.compat.migrations import LINES, value
 from tests.run.support import (
     INSIST,
@@ -155,6 +158,15 @@ def test_the_console_script_is_the_same_program() -> None:
 
     assert ended.returncode == 0
     assert "draft" in ended.stdout
+
+
+def test_the_help_is_there_at_once() -> None:
+    code = "import sys, compat.cli; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_switch_offers_every_form() -> None:
+    assert get_args(Wanted) == get_args(Form)
 
 
 def test_dry_runs_print_the_sql_and_change_nothing(

@@ -27,6 +27,8 @@ from tests.run.support import (
     succeed,
 )
 
+pytestmark = pytest.mark.installed
+
 DEFERRED = (
     "CREATE INDEX plain ON lines_v2 (remark)",
     "CREATE INDEX partial ON lines_v2 (state) WHERE deleted_at IS NULL",

@@ -38,6 +38,8 @@ from tests.run.support import (
     write_mapping,
 )
 
+pytestmark = pytest.mark.installed
+
 # Sizes -------------------------------------------------------------------------------------------
 
 SIZES = st.integers(1, 2 * LARGEST_BATCH)

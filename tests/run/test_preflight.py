@@ -33,16 +33,14 @@ from tests.run.support import (
     write_mapping,
 )
 
+pytestmark = pytest.mark.installed
+
 SOON = Demands(max_transaction_age=timedelta(0))
 
 
 @pytest.fixture
-def mapping(url: str, conn: psycopg.Connection, tmp_path: Path) -> Mapping:
-    """The migration of `lines` with 30 rows, expanded and copied."""
-    mapping = make_lines(conn)
-    succeed(url, "expand", write_mapping(mapping, tmp_path), "--execute")
-    steps(url, "lines", "copy")
-    return mapping
+def mapping(copied: Mapping) -> Mapping:
+    return copied
 
 
 def findings(url: str, demands: Demands | None = None) -> dict[tuple[str, str], Finding]:

@@ -45,6 +45,8 @@ from tests.run.support import (
     working,
 )
 
+pytestmark = pytest.mark.installed
+
 ROWS, RANGE_ROWS = 40_000, 8_000  # 5,000 rows are sampled for each range: less than all
 
 KEYS: dict[str, tuple[dict[str, str], str]] = {

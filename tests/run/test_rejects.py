@@ -28,6 +28,8 @@ from tests.run.support import (
     succeed,
 )
 
+pytestmark = pytest.mark.installed
+
 COPY = ("copy", "lines", "--execute")
 
 

@@ -19,6 +19,8 @@ from tests.compat.shaped import MAKERS, STATEMENTS, customers, jobs, people, tas
 from tests.run.support import catalogue, compat_here, phase, steps, succeed, verify, write_mapping
 from tests.test_alembic import operating
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.mark.parametrize("suffix", ["py", "json"])
 @pytest.mark.parametrize("shape", MAKERS)

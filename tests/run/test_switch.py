@@ -33,7 +33,7 @@ from tests.run.support import (
 )
 from tests.test_alembic import operating
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.installed]
 
 ROWS = 60
 SMALL_BATCHES = CopyOptions(range_rows=20, pace=Pace(batch_size=5, batch_seconds=0))
@@ -191,14 +191,15 @@ def test_a_switch_that_cannot_go_on_is_taken_back_or_goes_on_when_the_row_is_men
     check(conn, "bridged")
 
 
-def test_grants_prepared_statements_and_views_of_v2_live_on(conn: Connection) -> None:
+def test_grants_prepared_statements_and_views_of_v2_live_on(conn: Connection, url: str) -> None:
     cut_over(conn, "reversed")
     conn.execute("GRANT SELECT ON lines_v2 TO PUBLIC")
     conn.execute("CREATE VIEW done AS SELECT line_id FROM lines_v2 WHERE state = 'done'")
-    conn.execute("PREPARE all_of AS SELECT * FROM lines_v2 ORDER BY line_id")
-    before = conn.execute("EXECUTE all_of").fetchall()
-    switch.switch(conn, "lines", "instead_of")
-    assert conn.execute("EXECUTE all_of").fetchall() == before
+    with psycopg.connect(url, autocommit=True) as client:
+        client.execute("PREPARE all_of AS SELECT * FROM lines_v2 ORDER BY line_id")
+        before = client.execute("EXECUTE all_of").fetchall()
+        switch.switch(conn, "lines", "instead_of")
+        assert client.execute("EXECUTE all_of").fetchall() == before
     assert value(conn, "SELECT has_table_privilege('public', 'lines_v2', 'SELECT')")
     conn.execute("UPDATE lines_v2 SET state = 'done'")
     assert value(conn, "SELECT count(*) FROM done") == ROWS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import psycopg
 import pytest
 from alembic.util import CommandError
 from psycopg import errors
@@ -22,6 +23,8 @@ from compat.state import load
 from tests.compat.migrations import Connection, Migration, one, outcome, value
 from tests.run.support import catalogue
 from tests.test_alembic import operating
+
+pytestmark = pytest.mark.installed
 
 ODD = '''
 CREATE SCHEMA "old ""schema""";
@@ -297,16 +300,17 @@ def test_a_role_that_would_set_off_triggers_changes_nothing(conn: Connection, af
 
 @pytest.mark.parametrize(("before", "after"), [("instead_of", "reversed"), ("bridged", "reversed")])
 def test_rights_prepared_statements_and_views_of_v2_go_to_its_view(
-    conn: Connection, before: Form, after: Form
+    conn: Connection, url: str, before: Form, after: Form
 ) -> None:
     odd(conn, before)
     conn.execute(f"GRANT SELECT ON {V2} TO PUBLIC")
     conn.execute(f'CREATE VIEW ones AS SELECT "the key" FROM {V2}')
     conn.execute(f'CREATE VIEW legacy_ones AS SELECT "Key" FROM {LEGACY}')
-    conn.execute(f'PREPARE all_of AS SELECT "the key", "select" FROM {V2} ORDER BY 1')
-    seen = conn.execute("EXECUTE all_of").fetchall()
-    switch.switch(conn, 'odd "%', after)
-    assert conn.execute("EXECUTE all_of").fetchall() == seen
+    with psycopg.connect(url, autocommit=True) as client:
+        client.execute(f'PREPARE all_of AS SELECT "the key", "select" FROM {V2} ORDER BY 1')
+        seen = client.execute("EXECUTE all_of").fetchall()
+        switch.switch(conn, 'odd "%', after)
+        assert client.execute("EXECUTE all_of").fetchall() == seen
     write(conn)
     assert value(conn, "SELECT count(*) FROM ones") == 30
     assert value(conn, "SELECT count(*) FROM legacy_ones") == 30

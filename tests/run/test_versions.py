@@ -34,6 +34,8 @@ from tests.run.support import (
     working,
 )
 
+pytestmark = pytest.mark.installed
+
 TABLES = """
 CREATE TABLE orders (
     id serial PRIMARY KEY,

@@ -18,7 +18,7 @@ from compat.shapes import Choice, Half, Parent, Tag
 from tests.compat.migrations import Connection, Migration, outcome, value
 from tests.run.support import catalogue, verify
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.installed]
 
 V1 = """
 CREATE TABLE people (id serial PRIMARY KEY, name text NOT NULL, town integer, vip boolean NOT NULL

@@ -54,6 +54,8 @@ from tests.run.support import (
     write_mapping,
 )
 
+pytestmark = pytest.mark.installed
+
 ROWS = 12_000  # two ranges
 SLOWLY = ("--throttle", "20")  # ten minutes for a range of 6,000 rows
 
@@ -311,6 +313,7 @@ def test_ctrl_c_ends_the_work_of_the_cluster(
     assert copied_rows(conn, "lines") < ROWS
 
 
+@pytest.mark.bare  # the owner of the tables installs the schema
 def test_an_error_on_the_cluster_is_told_whole_and_no_log_holds_the_password(
     url: str, conn: psycopg.Connection, tmp_path: Path, cluster: Cluster
 ) -> None:

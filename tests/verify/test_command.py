@@ -19,6 +19,8 @@ from psycopg.conninfo import make_conninfo
 
 import verify
 from compat import rules, state
+from compat.compile import copy
+from compat.database import Database
 from compat.errors import CompatError, StateError
 from compat.mapping import Mapping
 from tests.run.support import until
@@ -48,16 +50,23 @@ def stored_mapping(conn: Connection) -> Mapping:
 
 
 @pytest.fixture
-def shop(conn: Connection) -> Connection:
-    mapping = journey.shop_mapping(conn)
-    journey.copied(conn, mapping)
-    return conn
+def shop_url(server: Database, waiting_shop: str) -> Iterator[str]:
+    """The address of a shop before the cutover."""
+    with server.fresh(template=waiting_shop) as address:
+        yield address
+
+
+@pytest.fixture
+def shop(shop: Connection) -> Connection:
+    """A connection to that shop which may write to the target already."""
+    shop.execute(copy.allow_writes())
+    return shop
 
 
 def test_the_command_needs_no_argument_but_the_environment_and_ends_with_its_verdict(
-    shop: Connection, url: str
+    shop: Connection, shop_url: str
 ) -> None:
-    done = command(DATABASE_URL=url)
+    done = command(DATABASE_URL=shop_url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -75,10 +84,12 @@ def test_the_command_needs_no_argument_but_the_environment_and_ends_with_its_ver
 
 
 def test_a_fault_gives_exit_code_1_and_a_json_report_that_names_it(
-    shop: Connection, url: str
+    shop: Connection, shop_url: str
 ) -> None:
     shop.execute("UPDATE order_line_items_v2 SET quantity = 9 WHERE line_item_id = 4")
-    done = command(url, "--json", "--checks", "counts,contents", "--mapping", "order_line_items")
+    done = command(
+        shop_url, "--json", "--checks", "counts,contents", "--mapping", "order_line_items"
+    )
     assert done.returncode == 1
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["format"] == 1
@@ -99,11 +110,11 @@ def test_a_fault_gives_exit_code_1_and_a_json_report_that_names_it(
 
 
 def test_the_limit_is_kept_and_values_cannot_give_the_terminal_commands(
-    shop: Connection, url: str
+    shop: Connection, shop_url: str
 ) -> None:
     note = "\x1b[31m [bold]x[/bold]\nnext"
     shop.execute("UPDATE order_line_items_v2 SET note = %s WHERE line_item_id <= 5", [note])
-    done = command(url, "--checks", "contents", "--limit", "2")
+    done = command(shop_url, "--checks", "contents", "--limit", "2")
     assert done.returncode == 1
     assert "\x1b" not in done.stdout
     assert "\\x1b[31m [bold]x[/bold]\\nnext" in done.stdout
@@ -111,7 +122,9 @@ def test_the_limit_is_kept_and_values_cannot_give_the_terminal_commands(
     assert "5 in all; --limit shows more" in done.stdout
 
 
-def test_mistakes_in_the_arguments_are_told_with_exit_code_2(shop: Connection, url: str) -> None:
+def test_mistakes_in_the_arguments_are_told_with_exit_code_2(
+    shop: Connection, shop_url: str
+) -> None:
     for arguments, said in (
         (("--checks", "colour"), "no such check: 'colour'"),
         (("--checks", ""), "no check was asked for"),
@@ -119,19 +132,25 @@ def test_mistakes_in_the_arguments_are_told_with_exit_code_2(shop: Connection, u
         (("--limit", "-1"), "limit"),
         (("--colour",), "--colour"),
     ):
-        done = command(url, *arguments)
+        done = command(shop_url, *arguments)
         assert done.returncode == 2, arguments
         assert said in done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         assert done.stdout == ""
 
 
-def test_help_names_the_checks_that_are_made_by_default_and_is_there_at_once() -> None:
+@pytest.mark.parametrize(
+    ("loaded", "not_needed"), [("verify.cli", "psycopg"), ("verify.runner", "sqlglot")]
+)
+def test_what_a_run_does_not_need_is_not_waited_for(loaded: str, not_needed: str) -> None:
+    code = f"import sys, {loaded}; sys.exit({not_needed!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_names_the_checks_that_are_made_by_default() -> None:
     done = command("--help", COLUMNS="300")
     assert done.returncode == 0
     assert ",".join(DEFAULTS) in done.stdout
-    code = "import sys, verify.cli; sys.exit('psycopg' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_database_that_cannot_be_reached_is_told_without_its_password(url: str) -> None:
@@ -154,7 +173,7 @@ def test_no_database_or_nothing_stored_in_it_is_exit_code_2(url: str) -> None:
 
 
 @pytest.fixture
-def reader_url(shop: Connection, url: str) -> Iterator[str]:
+def reader_url(shop: Connection, shop_url: str) -> Iterator[str]:
     """The address of the shop for a role that may read everything and write nothing."""
     role = f"reader_{shop.info.dbname}"
     shop.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
@@ -163,7 +182,7 @@ def reader_url(shop: Connection, url: str) -> Iterator[str]:
     shop.execute(
         "SELECT compat.wear('order_line_items__compat', compat.looks_of('order_line_items'))"
     )
-    yield make_conninfo(url, user=role, password="reader")
+    yield make_conninfo(shop_url, user=role, password="reader")
     shop.execute(f"DROP OWNED BY {role}")
     shop.execute(f"DROP ROLE {role}")
 
@@ -257,13 +276,13 @@ ORDER BY 1
 
 @pytest.mark.parametrize("is_cutover", [False, True])
 def test_a_run_leaves_nothing_behind_but_two_values_of_the_sequence(
-    shop: Connection, url: str, is_cutover: bool
+    shop: Connection, shop_url: str, is_cutover: bool
 ) -> None:
     if is_cutover:
         journey.cut_over(shop, stored_mapping(shop))
     before = shop.execute(_EVERYTHING).fetchall()
     (drawn,) = shop.execute("SELECT last_value FROM order_line_items_id_seq").fetchone() or (0,)
-    with psycopg.connect(url, autocommit=True) as other:
+    with psycopg.connect(shop_url, autocommit=True) as other:
         report = verify.run(other)
         assert report.holds, report
         # The session that watches over the scratch copy is closed, which the server sees later.
@@ -280,9 +299,9 @@ def test_a_run_leaves_nothing_behind_but_two_values_of_the_sequence(
 
 
 def test_a_connection_in_a_transaction_is_refused_and_one_without_autocommit_is_not(
-    shop: Connection, url: str
+    shop: Connection, shop_url: str
 ) -> None:
-    with psycopg.connect(url) as other:
+    with psycopg.connect(shop_url) as other:
         assert verify.run(other, ["contents", "probes"]).holds
         assert other.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
         other.execute("SELECT 1")
@@ -299,9 +318,9 @@ def test_unknown_mappings_are_an_error_of_the_api_too(shop: Connection) -> None:
 
 
 def test_rows_that_an_application_holds_locked_are_not_waited_for_long(
-    shop: Connection, url: str
+    shop: Connection, shop_url: str
 ) -> None:
-    with psycopg.connect(url) as application:
+    with psycopg.connect(shop_url) as application:
         application.execute("UPDATE order_line_items SET qty = qty + 1")
         report = verify.run(shop, lock_timeout=50)
         results = {result.check: result for result in report.results}
@@ -338,7 +357,7 @@ def test_a_key_that_every_row_of_the_table_has_in_another_type_is_compared_too(
 
 
 def test_statements_from_files_are_checked_and_reports_are_written(
-    shop: Connection, url: str, tmp_path: Path
+    shop: Connection, shop_url: str, tmp_path: Path
 ) -> None:
     workload, queries = tmp_path / "workload.sql", tmp_path / "queries.sql"
     workload.write_text("SELECT sum(qty) FROM order_line_items;\nBEGIN;\n")
@@ -346,7 +365,7 @@ def test_statements_from_files_are_checked_and_reports_are_written(
     shop.execute("UPDATE order_line_items_v2 SET quantity = 99 WHERE line_item_id = 4")
     files = [tmp_path / name for name in ("j.xml", "r.html", "s.md")]
     done = command(
-        url,
+        shop_url,
         *("--workload", str(workload), "--queries", str(queries), "--max-ratio", "1000"),
         *("--probes", str(queries), "--checks", "contents,workload,performance"),
         *("--junit", str(files[0]), "--html", str(files[1]), "--markdown", str(files[2])),
@@ -362,11 +381,11 @@ def test_statements_from_files_are_checked_and_reports_are_written(
 
 
 def test_a_file_asks_for_its_check_and_one_that_cannot_be_read_is_told(
-    shop: Connection, url: str, tmp_path: Path
+    shop: Connection, shop_url: str, tmp_path: Path
 ) -> None:
     workload = tmp_path / "workload.sql"
     workload.write_text("SELECT sum(qty) FROM order_line_items\n")
-    done = command(url, "--workload", str(workload), "--json")
+    done = command(shop_url, "--workload", str(workload), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     checks = [check["check"] for check in json.loads(done.stdout)["mappings"][0]["checks"]]
     assert checks[-2:] == ["concurrency", "workload"]
@@ -374,14 +393,14 @@ def test_a_file_asks_for_its_check_and_one_that_cannot_be_read_is_told(
         ("--workload", str(tmp_path / "none.sql")),
         ("--checks", "counts", "--junit", str(tmp_path / "none" / "j.xml")),
     ):
-        done = command(url, *arguments)
+        done = command(shop_url, *arguments)
         assert done.returncode == 2
         assert "cannot be" in done.stderr
         assert "Traceback" not in done.stderr
 
 
 def test_a_parent_that_is_deleted_meanwhile_gives_no_false_alarm(
-    shop: Connection, url: str, monkeypatch: pytest.MonkeyPatch
+    shop: Connection, shop_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.execute(
         "INSERT INTO orders SELECT 61, 'new'; DELETE FROM orders WHERE id BETWEEN 51 AND 60"
@@ -394,7 +413,7 @@ def test_a_parent_that_is_deleted_meanwhile_gives_no_false_alarm(
         return answer(side, probe, given)
 
     monkeypatch.setattr(Side, "answer", deleting)
-    with psycopg.connect(url, autocommit=True) as shop_again:
+    with psycopg.connect(shop_url, autocommit=True) as shop_again:
         (result,) = verify.run(shop, ["probes"]).results
     assert deleted == [1]
     assert result.status is Status.HOLDS, result

@@ -14,6 +14,7 @@ import verify
 from compat import rules
 from compat.compile import swap
 from compat.mapping import Fill, Mapping
+from tests.compat import shaped
 from tests.verify import journey
 from tests.verify.journey import Connection
 from verify.report import Report
@@ -233,6 +234,25 @@ def references_by_uuid_and_a_document(conn: Connection) -> Mapping:
     )
 
 
+def rows_in_one_of_two_tables(conn: Connection) -> Mapping:
+    mapping = shaped.jobs(conn).mapping
+    conn.execute(
+        "INSERT INTO jobs (state, n) SELECT CASE i % 3 WHEN 0 THEN 'done' ELSE 'open' END, i "
+        "FROM generate_series(1, 40) i"
+    )
+    return mapping
+
+
+def a_shared_target_with_an_address_beside(conn: Connection) -> Mapping:
+    mapping = shaped.contacts(conn).mapping
+    conn.execute(
+        "INSERT INTO contact (name, street, since) SELECT 'name ' || i, "
+        "nullif('street ' || i % 9, 'street 3'), nullif(date '2020-01-01' + i % 9, '2020-01-03') "
+        "FROM generate_series(1, 40) i"
+    )
+    return mapping
+
+
 Make = Callable[[Connection], Mapping]
 ALL: tuple[Make, ...] = (
     shop,
@@ -271,8 +291,18 @@ def reversed_(make: Make) -> Make:
     return made
 
 
+def taking_copy(make: Make) -> Make:
+    def made(conn: Connection) -> Mapping:
+        return replace(make(conn), needs=("copy",))
+
+    made.__name__ = f"{make.__name__}_taking_copy"
+    return made
+
+
+SHAPED: tuple[Make, ...] = (rows_in_one_of_two_tables, a_shared_target_with_an_address_beside)
 REVERSIBLE = tuple(make for make in ALL if make is not references_by_uuid_and_a_document)
-MADE = (*ALL, *map(bridged, ALL), *map(reversed_, REVERSIBLE))
+COPIED_INTO = (taking_copy(renamed_columns_as_an_updatable_view), taking_copy(bridged(shop)))
+MADE = (*ALL, *SHAPED, *map(bridged, ALL), *map(reversed_, REVERSIBLE), *COPIED_INTO)
 
 
 WITHOUT_STATEMENTS = ("structure", "counts", "contents", "integrity", "losses")

@@ -17,15 +17,6 @@ from tests.verify.journey import Connection
 from verify.report import Finding, Result, Status
 
 
-@pytest.fixture
-def shop(conn: Connection) -> Connection:
-    """The shop after a good cutover."""
-    mapping = journey.shop_mapping(conn)
-    journey.copied(conn, mapping)
-    journey.cut_over(conn, mapping)
-    return conn
-
-
 def past_the_triggers(conn: Connection, *statements: str) -> None:
     with conn.transaction():
         conn.execute("SET LOCAL session_replication_role = replica")

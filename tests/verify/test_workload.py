@@ -21,15 +21,6 @@ from verify.workload.pointing import LeftOut, pointed
 from verify.workload.reading import Statement, Workload
 
 
-@pytest.fixture
-def shop(conn: Connection) -> Connection:
-    """The shop after a good cutover."""
-    mapping = journey.shop_mapping(conn)
-    journey.copied(conn, mapping)
-    journey.cut_over(conn, mapping)
-    return conn
-
-
 def compared(conn: Connection, *statements: str) -> Result:
     workload = Workload(tuple(Statement(text, f"{n}") for n, text in enumerate(statements)))
     (result,) = verify.run(conn, ["workload"], options=Options(workload=workload)).results

@@ -28,7 +28,6 @@ from verify.refusals import raise_if_lost
 from verify.report import Finding, Measure, Result, does_not_hold, holds, not_run
 from verify.scratch import CannotCopy, Scratch
 from verify.workload.comparison import a_row, set_up
-from verify.workload.pointing import LeftOut, pointed
 
 NAME = "performance"
 
@@ -99,6 +98,8 @@ def check(context: Context) -> Result:
 
 def _queries(context: Context, sample: Cells) -> tuple[list[Pair], list[str]]:
     """Return the declared queries of this table, and why others are not among them."""
+    from verify.workload.pointing import LeftOut, pointed
+
     found, notes = [], [f"left out: {reason}" for reason in context.options.queries.left_out]
     for query in context.options.queries.statements:
         try:

@@ -249,13 +249,14 @@ def _triggers(context: Context) -> Iterator[Finding]:
         for table, purpose in wanted
         for what, kinds in kinds_by_name.items()
     ]
-    if mapping.chosen_form == "instead_of":
-        expected += [
-            _Trigger(shown_view, mapping.function(purpose), (kind,))
-            for purpose, kind in _INSTEAD.items()
-        ]
-        if horizon.tells(mapping):
-            expected.append(_Trigger(shown_view, horizon.FUNCTION, (_BEFORE_WRITES,)))
+    expected += [
+        _Trigger(shown_view, mapping.function(purpose), (kind,))
+        for purpose, kind in _INSTEAD.items()
+        if mapping.chosen_form == "instead_of"
+        or (purpose == "insert" and mapping.inserts_by_trigger)
+    ]
+    if mapping.chosen_form == "instead_of" and horizon.tells(mapping):
+        expected.append(_Trigger(shown_view, horizon.FUNCTION, (_BEFORE_WRITES,)))
     for trigger in expected:
         yield from _trigger(context, trigger)
     for problem in health.lookup_problems(context.conn, mapping):
@@ -284,7 +285,7 @@ def _triggers(context: Context) -> Iterator[Finding]:
         " AND t.tgname NOT LIKE 'compat\\_before\\_%'"
     ).fetchall()
     for name, schema, function in rows:
-        if qualified(schema, function) not in known or mapping.chosen_form == "updatable":
+        if qualified(schema, function) not in known:
             yield Finding(
                 "trigger",
                 f"{shown_view.sql}.{ident(name)}",

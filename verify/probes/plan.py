@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from compat.bridge import key_sequences
 from compat.names import ident, idents, literal
 from compat.rules import Constant, Expression, Flag, Lens, Row, ValueMap
 from compat.tables import Constraint
@@ -70,6 +71,9 @@ class Plan:
                 )
                 self._unique.append((index.name, named))
         self.changeable = tuple(lens.legacy.name for lens in self._writable if _is_settable(lens))
+        stated = self.context.stored.stated
+        v2_keys = key_sequences(stated) if self.context.writes_legacy else ()
+        self._drawn = {stated.lens(item.column).targets[0] for item in v2_keys}
         self._unique_columns = {name for _, columns in self._unique for name in columns}
 
     def probes(self) -> Iterator[Probe]:
@@ -97,7 +101,10 @@ class Plan:
             name = lens.legacy.name
             if isinstance(lens.rule, Constant):
                 continue
-            yield self._insert(f"insert NULL into {name}", [{**row, name: None}])
+            if name in self._drawn:
+                self.notes.append(f"NULL given for {name} draws a number, as the plan says")
+            else:
+                yield self._insert(f"insert NULL into {name}", [{**row, name: None}])
             if name in self.changeable and name not in self._unique_columns:
                 for value in self._values(lens):
                     title = f"insert {shown(value, 30)} into {name}"
@@ -142,7 +149,7 @@ class Plan:
     def _upserts(self, row: Cells) -> Iterator[Probe]:
         """Yield upserts of a new row and of one that is there, for the key of the table."""
         key = self.ground.key_names
-        triggers = self.context.mapping.chosen_form == "instead_of"
+        triggers = self.context.mapping.inserts_by_trigger
         refusal = "42P10" if triggers else None
         by_key = f"({idents(key)})"
         new = self._insert(f"upsert of a new row, ON CONFLICT {by_key} DO NOTHING", [row])
@@ -168,7 +175,7 @@ class Plan:
     def _copies(self, row: Cells) -> Iterator[Probe]:
         """Yield COPY of a new row; values that PostgreSQL itself computes are left out."""
         names = [name for name in row if self.context.mapping.lens(name) in self._writable]
-        refusal = None if self.context.mapping.chosen_form == "instead_of" else "42809"
+        refusal = None if self.context.mapping.inserts_by_trigger else "42809"
         statement = Copy(tuple(names), tuple(row[name] for name in names))
         yield Probe("COPY of one row", statement, keys=(self.ground.key(row),), refusal=refusal)
 
@@ -515,6 +522,20 @@ class Plan:
         fresh = self.fresh_row()
         if fresh is not None:
             yield Probe("delete of no row", Delete(where(ground.key(fresh))))
+
+    # -- the guard --------------------------------------------------------------------------
+
+    def by_contents(self) -> Iterator[Probe]:
+        """Yield the statements for which the guard compares contents, where it need not else."""
+        if not self.ground.samples:
+            return
+        row = (self.ground.free or self.ground.samples)[0]
+        here = where(self.ground.key(row))
+        for lens in self._writable:
+            for change in self._several_changes(lens, row):
+                yield Probe(f"update {change[0]}, contents compared", Update((change,), here))
+        if row in self.ground.free or not self.ground.inbound:
+            yield Probe("delete of one row, contents compared", Delete(here))
 
     # -- constraints ------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -15,7 +16,9 @@ from compat.connection import Connection
 from verify.context import one_line, plural, shown
 from verify.probes.side import attempt
 from verify.refusals import raise_if_lost
-from verify.workload.pointing import Pointed
+
+if TYPE_CHECKING:
+    from verify.workload.pointing import Pointed
 
 Row = tuple[str | None, ...]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from compat.names import ident, idents
 from verify.context import Context, one_line, plural
@@ -15,8 +16,10 @@ from verify.probes.statements import Cells
 from verify.probes.twin import draws
 from verify.report import Finding
 from verify.workload.answers import Reply, ask, difference
-from verify.workload.pointing import LeftOut, Pointed, pointed
 from verify.workload.reading import Statement, Workload
+
+if TYPE_CHECKING:
+    from verify.workload.pointing import Pointed
 
 # What others do, or may do and we not, says nothing of the view: locks, conflicts, rights, a
 # database that may only be read.
@@ -68,6 +71,8 @@ class Comparison:
 
     def add(self, workload: Workload) -> None:
         """Try all statements that speak of the table."""
+        from verify.workload.pointing import LeftOut, pointed
+
         self.left_out += workload.left_out
         sample = a_row(self.context)
         for statement in workload.statements:

@@ -1,6 +1,7 @@
 """Where an application's statements come from: a file, a PostgreSQL log, pg_stat_statements.
 
-Each with its place, so that the report can say which one; what cannot be used is said too.
+Each with its place, so that the report can say which one; what cannot be used is said too. Parsers
+are imported when there is something to read: most runs of the verification have nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Final
 
 from psycopg import sql
 
-from codemods.sql.lexer import Kind, segments, statements
 from compat.connection import Connection
 from compat.errors import CompatError
 
@@ -130,6 +130,8 @@ def _usable(found: Iterable[Statement]) -> Workload:
 
 
 def _in_file(name: str, text: str) -> Iterator[Statement]:
+    from codemods.sql.lexer import Kind, segments, statements
+
     found = segments(text)
     if any(segment.kind is Kind.SEMICOLON for segment in found):
         spans = list(statements(text, found))
@@ -185,6 +187,8 @@ def _logged(path: Path, lines: Iterable[_Line], database: str | None) -> Iterato
 
 def filled(text: str, values: dict[str, str]) -> str:
     """Return a statement with literals in place of those parameters ($1) whose value is known."""
+    from codemods.sql.lexer import Kind, segments
+
     for segment in reversed(segments(text)):
         if segment.kind is Kind.PARAMETER and text[segment.start] == "$":
             value = values.get(text[segment.start + 1 : segment.end])

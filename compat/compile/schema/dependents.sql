@@ -153,7 +153,7 @@ DECLARE
     item record;
     new_name text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = view AND tgname = 'compat_insert') THEN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = view AND tgname = 'compat_update') THEN
         RETURN;
     END IF;
     FOR item IN

@@ -146,6 +146,48 @@ BEGIN
 END $$;
 
 ---
+-- What an error says of a partition, or of a key to one, said of the partitioned table; no row where it
+-- speaks of neither.
+CREATE OR REPLACE FUNCTION compat.above_partitions(
+    in_schema text, in_table text, of_constraint text, said text)
+RETURNS TABLE (schema_name text, table_name text, constraint_name text, message text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+WITH RECURSIVE above AS (
+    SELECT c.oid, c.conname, c.conparentid, c.confrelid FROM pg_constraint c
+    WHERE c.conrelid = to_regclass(format('%I.%I', in_schema, in_table)) AND c.conname = of_constraint
+    UNION ALL
+    SELECT c.oid, c.conname, c.conparentid, c.confrelid FROM above a JOIN pg_constraint c ON c.oid = a.conparentid
+), of_index AS (
+    SELECT relname FROM pg_class WHERE oid = pg_partition_root(to_regclass(format('%I.%I', in_schema, of_constraint)))
+)
+SELECT n.nspname, r.relname, coalesce(top.conname, (SELECT relname FROM of_index), of_constraint),
+       replace(said, format('"%s"', below.relname), format('"%s"', parent.relname))
+FROM (SELECT to_regclass(format('%I.%I', in_schema, in_table)) AS relation) AS given
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(given.relation), given.relation)
+JOIN pg_namespace n ON n.oid = r.relnamespace
+LEFT JOIN above AS top ON top.conparentid = 0
+LEFT JOIN above AS bottom ON bottom.conname = of_constraint
+LEFT JOIN pg_class parent ON parent.oid = top.confrelid
+LEFT JOIN pg_class below ON below.oid = bottom.confrelid
+WHERE r.oid <> given.relation OR top.oid <> bottom.oid
+$$;
+
+---
+-- The legacy key that an index of a place stands for which the mapping does not name: one of a bridge.
+CREATE OR REPLACE FUNCTION compat.legacy_key(names jsonb, place jsonb, index regclass)
+RETURNS jsonb LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+SELECT k.value FROM jsonb_each(names -> 'of_legacy') AS k
+WHERE ARRAY(SELECT jsonb_array_elements_text(k.value -> 'columns') ORDER BY 1) = (
+    SELECT array_agg(place -> 'columns' ->> a.attname ORDER BY place -> 'columns' ->> a.attname)
+    FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+    WHERE i.indexrelid = index)
+  AND k.value ->> 'parent' IS NULL
+LIMIT 1
+$$;
+
+---
 -- Raises an error of a place, or of the retired table, as the legacy table would have; returns when the
 -- error is of another table. `names` (compat.compile.errors) tells how the constraints correspond.
 CREATE OR REPLACE FUNCTION compat.raise_as_legacy(
@@ -159,11 +201,20 @@ DECLARE
     place CONSTANT jsonb := (SELECT p FROM jsonb_array_elements(names -> 'places') p
                              WHERE p -> 'name' = jsonb_build_array(in_schema, in_table));
     is_retired CONSTANT boolean := in_schema = legacy_schema AND in_table = names ->> 'retired';
-    known CONSTANT jsonb := CASE WHEN is_retired THEN names -> 'of_legacy' ELSE place -> 'constraints' END -> of_constraint;
+    known CONSTANT jsonb := coalesce(
+        CASE WHEN is_retired THEN names -> 'of_legacy' ELSE place -> 'constraints' END -> of_constraint,
+        compat.legacy_key(names, place, to_regclass(format('%I.%I', in_schema, of_constraint))));
     name CONSTANT text := coalesce(known ->> 'name', of_constraint);
     columns CONSTANT text[] := ARRAY(SELECT jsonb_array_elements_text(known -> 'columns'));
+    whole record;
     key text;
 BEGIN
+    SELECT * INTO whole FROM compat.above_partitions(in_schema, in_table, of_constraint, said);
+    IF FOUND THEN
+        PERFORM compat.raise_as_legacy(given, names, state, coalesce(whole.message, said), details,
+                                       whole.schema_name, whole.table_name, in_column, whole.constraint_name);
+        RETURN;
+    END IF;
     IF state = '23503' AND said LIKE 'insert or update%' AND (place IS NOT NULL OR is_retired) THEN
         said := format('insert or update on table "%s" violates foreign key constraint "%s"', legacy, name);
         IF details NOT LIKE 'MATCH FULL%' AND cardinality(columns) > 0 THEN
@@ -174,8 +225,8 @@ BEGIN
         -- A row that others refer to: the error speaks of their table, and names this one.
         PERFORM compat.raise_of_reference(given, names, state, said, details, in_schema, in_table, of_constraint);
         RETURN;
-    ELSIF NOT coalesce(place IS NOT NULL OR is_retired, false) THEN
-        RETURN;
+    ELSIF NOT coalesce(place IS NOT NULL OR is_retired, false) OR state = '23514' AND of_constraint = '' THEN
+        RETURN;  -- of another table; or there is no partition for the row
     ELSIF state = '23502' THEN
         in_column := coalesce(place -> 'columns' ->> in_column, in_column);
         said := format('null value in column "%s" of relation "%s" violates not-null constraint', in_column, legacy);

@@ -54,12 +54,12 @@ def by_identity(
     writing = r"\b(INSERT INTO|UPDATE|DELETE FROM|MERGE INTO)\s+(ONLY\s+)?"
     writes = re.search(rf"{writing}{re.escape(row[0])}(?![\w$.\"])", text)
     if can_follow and relation.name == mapping.legacy.name:
-        if writes and "ON CONFLICT" in text and mapping.chosen_form == "instead_of":
+        if writes and "ON CONFLICT" in text and mapping.inserts_by_trigger:
             return Dependent(
                 kind,
                 name,
                 "refusal",
-                "follows the name to the view, which takes no ON CONFLICT in this form",
+                "follows the name to the view, whose trigger for INSERT takes no ON CONFLICT",
                 "let it handle 23505 instead, or choose another form (compat plan)",
             )
         return Dependent(kind, name, "fine", FOLLOWS)

@@ -73,7 +73,7 @@ BEGIN
     DECLARE
         value_1 integer := (NEW."cost"::numeric * 100)::integer;
         value_2 text := CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END;
-        value_3 timestamp with time zone := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
+        value_3 timestamp with time zone := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END;
     BEGIN
         INSERT INTO "public"."tasks" AS t ("task_id", "cents", "state", "done_at", "remark", "title")
         VALUES (NEW."id",
@@ -151,7 +151,7 @@ BEGIN
         "task_id" = NEW."id",
         "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
         "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END ELSE t."done_at" END,
         "remark" = NEW."note"
     WHERE t."task_id" = OLD."id"
       AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
@@ -182,7 +182,7 @@ BEGIN
                 UPDATE "public"."tasks" AS t SET
                     "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN made.value_1 ELSE t."cents" END,
         "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN made.value_2 ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END ELSE t."done_at" END,
         "remark" = NEW."note"
                 WHERE t."task_id" = OLD."id"
                   AND pg_catalog.age(t.xmin) > noted.horizon
@@ -202,7 +202,7 @@ BEGIN
             UPDATE "public"."tasks" AS t SET
                 "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
         "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END ELSE t."done_at" END,
         "remark" = NEW."note"
             WHERE t."task_id" = OLD."id"
               AND ROW(t."task_id", (t."cents"::numeric * 0.01)::numeric(10,2), CASE t."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (t."state")::text, NULL::integer)::integer END, (t."done_at" IS NOT NULL), t."remark", 'shop'::text)::record OPERATOR(pg_catalog.*=) ROW(OLD.*)::record
@@ -303,7 +303,7 @@ BEGIN
         SELECT n."id",
         (n."cost"::numeric * 100)::integer,
         CASE n."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (n."status")::text, NULL::text)::text END,
-        CASE n."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (n."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE n."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         n."note",
         (upper(note))
         FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
@@ -317,19 +317,29 @@ BEGIN
         FROM "public"."jobs" AS s WHERE s."id" = NEW."id" AND pg_catalog.age(s.xmin) <= 0;
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id"
-        AND (pg_catalog.age(t.xmin) > 0
-             OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id" AND pg_catalog.age(t.xmin) > 0;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id"
+            AND (pg_catalog.age(t.xmin) > 0
+                 OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-        UPDATE "public"."tasks" AS t SET
-            "task_id" = NEW."id",
-        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
-        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        <<made>>
+        DECLARE
+            value_1 integer := CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer END;
+            value_2 text := CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END END;
+        BEGIN
+            UPDATE "public"."tasks" AS t SET
+                "task_id" = NEW."id",
+        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN made.value_1 ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN made.value_2 ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END ELSE t."done_at" END,
         "remark" = NEW."note"
-        WHERE t."task_id" = OLD."id";
+            WHERE t."task_id" = OLD."id";
+        END;
         IF FOUND THEN
             RETURN NULL;
         END IF;
@@ -338,7 +348,7 @@ BEGIN
     VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
         CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'busy'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";
@@ -377,19 +387,33 @@ BEGIN
         FROM "public"."tasks" AS s WHERE s."task_id" = NEW."task_id" AND pg_catalog.age(s.xmin) <= 0;
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id"
-        AND (pg_catalog.age(r.xmin) > 0
-             OR NOT EXISTS (SELECT FROM "public"."tasks" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id" AND pg_catalog.age(r.xmin) > 0;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id"
+            AND (pg_catalog.age(r.xmin) > 0
+                 OR NOT EXISTS (SELECT FROM "public"."tasks" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-        UPDATE "public"."jobs__retired" AS r SET
-            "id" = NEW."task_id",
-    "cost" = CASE WHEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) ELSE r."cost" END,
-    "status" = CASE WHEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer)::integer END THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END ELSE r."status" END,
-    "done" = CASE WHEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) THEN (NEW."done_at" IS NOT NULL) ELSE r."done" END,
+        <<made>>
+        DECLARE
+            changed_1 boolean := CASE WHEN NEW."cents" IS DISTINCT FROM OLD."cents" THEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) ELSE false END;
+            value_1 numeric(10,2) := CASE WHEN changed_1 THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) END;
+            changed_2 boolean := CASE WHEN NEW."state" IS DISTINCT FROM OLD."state" THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer)::integer END ELSE false END;
+            value_2 integer := CASE WHEN changed_2 THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'busy' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END END;
+            changed_3 boolean := CASE WHEN NEW."done_at" IS DISTINCT FROM OLD."done_at" THEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) ELSE false END;
+            value_3 boolean := CASE WHEN changed_3 THEN (NEW."done_at" IS NOT NULL) END;
+        BEGIN
+            UPDATE "public"."jobs__retired" AS r SET
+                "id" = NEW."task_id",
+    "cost" = CASE WHEN made.changed_1 THEN made.value_1 ELSE r."cost" END,
+    "status" = CASE WHEN made.changed_2 THEN made.value_2 ELSE r."status" END,
+    "done" = CASE WHEN made.changed_3 THEN made.value_3 ELSE r."done" END,
     "note" = NEW."remark"
-        WHERE r."id" = OLD."task_id";
+            WHERE r."id" = OLD."task_id";
+        END;
         IF FOUND THEN
             RETURN NULL;
         END IF;

@@ -16,7 +16,7 @@ WITH seen AS MATERIALIZED (
     SELECT l."id",
         (l."cost"::numeric * 100)::integer,
         CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         l."note",
         (upper(note)) FROM seen AS l
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
@@ -34,7 +34,7 @@ WITH seen AS MATERIALIZED (
     SELECT l."id",
         (l."cost"::numeric * 100)::integer,
         CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         l."note",
         (upper(note)) FROM seen AS l
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1
@@ -51,7 +51,7 @@ WITH seen AS MATERIALIZED (
     SELECT l."id",
         (l."cost"::numeric * 100)::integer,
         CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         l."note",
         (upper(note)) FROM seen AS l
     ON CONFLICT ("task_id") DO NOTHING RETURNING 1

@@ -24,7 +24,7 @@ BEGIN
         SELECT n."id",
         (n."cost"::numeric * 100)::integer,
         CASE n."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (n."status")::text, NULL::text)::text END,
-        CASE n."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (n."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE n."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         n."note",
         (upper(note))
         FROM (SELECT s.* FROM inserted CROSS JOIN LATERAL (
@@ -38,19 +38,29 @@ BEGIN
         FROM "public"."jobs" AS s WHERE s."id" = NEW."id" AND pg_catalog.age(s.xmin) <= 0;
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id"
-        AND (pg_catalog.age(t.xmin) > 0
-             OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id" AND pg_catalog.age(t.xmin) > 0;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."tasks" AS t WHERE t."task_id" = OLD."id"
+            AND (pg_catalog.age(t.xmin) > 0
+                 OR NOT EXISTS (SELECT FROM "public"."jobs" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-        UPDATE "public"."tasks" AS t SET
-            "task_id" = NEW."id",
-        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer ELSE t."cents" END,
-        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END ELSE t."state" END,
-        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END ELSE t."done_at" END,
+        <<made>>
+        DECLARE
+            value_1 integer := CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN (NEW."cost"::numeric * 100)::integer END;
+            value_2 text := CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END END;
+        BEGIN
+            UPDATE "public"."tasks" AS t SET
+                "task_id" = NEW."id",
+        "cents" = CASE WHEN (ROW(NEW."cost")::record OPERATOR(pg_catalog.*<>) ROW(OLD."cost")::record) THEN made.value_1 ELSE t."cents" END,
+        "state" = CASE WHEN NEW."status" IS DISTINCT FROM OLD."status" THEN made.value_2 ELSE t."state" END,
+        "done_at" = CASE WHEN NEW."done" IS DISTINCT FROM OLD."done" THEN CASE NEW."done" WHEN true THEN COALESCE(t."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END ELSE t."done_at" END,
         "remark" = NEW."note"
-        WHERE t."task_id" = OLD."id";
+            WHERE t."task_id" = OLD."id";
+        END;
         IF FOUND THEN
             RETURN NULL;
         END IF;
@@ -59,7 +69,7 @@ BEGIN
     VALUES (NEW."id",
         (NEW."cost"::numeric * 100)::integer,
         CASE NEW."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (NEW."status")::text, NULL::text)::text END,
-        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         NEW."note",
         (SELECT upper(note) FROM (SELECT NEW.*) AS this_row))
     ON CONFLICT ("task_id") DO UPDATE SET "task_id" = EXCLUDED."task_id", "cents" = EXCLUDED."cents", "state" = EXCLUDED."state", "done_at" = EXCLUDED."done_at", "remark" = EXCLUDED."remark", "title" = EXCLUDED."title";

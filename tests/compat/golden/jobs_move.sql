@@ -46,7 +46,7 @@ WITH moved AS (
     SELECT l."id",
         (l."cost"::numeric * 100)::integer,
         CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         l."note",
         (upper(note)) FROM pg_temp.compat_arrived AS l WHERE l."compat_row" BETWEEN 1 AND 9
     ON CONFLICT ("task_id") DO NOTHING
@@ -68,7 +68,7 @@ WITH rest AS (
 SELECT key, differences, row_data FROM rest
 WHERE differences IS DISTINCT FROM '{}' ORDER BY number;
 
-SELECT count(*) FILTER (WHERE t."task_id" IS DISTINCT FROM l."id"), count(*) FILTER (WHERE t."cents" IS DISTINCT FROM (l."cost"::numeric * 100)::integer), count(*) FILTER (WHERE t."state" IS DISTINCT FROM CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END), count(*) FILTER (WHERE t."done_at" IS DISTINCT FROM CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END), count(*) FILTER (WHERE t."remark" IS DISTINCT FROM l."note")
+SELECT count(*) FILTER (WHERE t."task_id" IS DISTINCT FROM l."id"), count(*) FILTER (WHERE t."cents" IS DISTINCT FROM (l."cost"::numeric * 100)::integer), count(*) FILTER (WHERE t."state" IS DISTINCT FROM CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END), count(*) FILTER (WHERE t."done_at" IS DISTINCT FROM CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END), count(*) FILTER (WHERE t."remark" IS DISTINCT FROM l."note")
 FROM pg_temp.compat_arrived AS l JOIN "public"."tasks" AS t
     ON t."task_id" = l."id"
 WHERE l."compat_row" BETWEEN 1 AND 9;

@@ -46,24 +46,38 @@ BEGIN
         FROM "public"."tasks" AS s WHERE s."task_id" = NEW."task_id" AND pg_catalog.age(s.xmin) <= 0;
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id"
-        AND (pg_catalog.age(r.xmin) > 0
-             OR NOT EXISTS (SELECT FROM "public"."tasks" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id" AND pg_catalog.age(r.xmin) > 0;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."jobs__retired" AS r WHERE r."id" = OLD."task_id"
+            AND (pg_catalog.age(r.xmin) > 0
+                 OR NOT EXISTS (SELECT FROM "public"."tasks" AS s WHERE s."task_id" = OLD."task_id" AND pg_catalog.age(s.xmin) <= 0));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-        UPDATE "public"."jobs__retired" AS r SET
-            "id" = NEW."task_id",
-    "cost" = CASE WHEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) ELSE r."cost" END,
-    "status" = CASE WHEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer)::integer END THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END ELSE r."status" END,
-    "done" = CASE WHEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) THEN (NEW."done_at" IS NOT NULL) ELSE r."done" END,
+        <<made>>
+        DECLARE
+            changed_1 boolean := CASE WHEN NEW."cents" IS DISTINCT FROM OLD."cents" THEN (ROW((NEW."cents"::numeric * 0.01)::numeric(10,2))::record OPERATOR(pg_catalog.*<>) ROW((OLD."cents"::numeric * 0.01)::numeric(10,2))::record) ELSE false END;
+            value_1 numeric(10,2) := CASE WHEN changed_1 THEN (NEW."cents"::numeric * 0.01)::numeric(10,2) END;
+            changed_2 boolean := CASE WHEN NEW."state" IS DISTINCT FROM OLD."state" THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END IS DISTINCT FROM CASE OLD."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (OLD."state")::text, NULL::integer)::integer END ELSE false END;
+            value_2 integer := CASE WHEN changed_2 THEN CASE NEW."state" WHEN 'waiting' THEN 1::integer WHEN 'running' THEN 2::integer ELSE compat.refuse('public.tasks.state: no legacy counterpart', (NEW."state")::text, NULL::integer)::integer END END;
+            changed_3 boolean := CASE WHEN NEW."done_at" IS DISTINCT FROM OLD."done_at" THEN (NEW."done_at" IS NOT NULL) IS DISTINCT FROM (OLD."done_at" IS NOT NULL) ELSE false END;
+            value_3 boolean := CASE WHEN changed_3 THEN (NEW."done_at" IS NOT NULL) END;
+        BEGIN
+            UPDATE "public"."jobs__retired" AS r SET
+                "id" = NEW."task_id",
+    "cost" = CASE WHEN made.changed_1 THEN made.value_1 ELSE r."cost" END,
+    "status" = CASE WHEN made.changed_2 THEN made.value_2 ELSE r."status" END,
+    "done" = CASE WHEN made.changed_3 THEN made.value_3 ELSE r."done" END,
     "note" = NEW."remark",
     "cents" = NEW."cents",
     "state" = NEW."state",
     "done_at" = NEW."done_at",
     "title" = NEW."title",
     "compat_via_view" = false
-        WHERE r."id" = OLD."task_id";
+            WHERE r."id" = OLD."task_id";
+        END;
         IF FOUND THEN
             RETURN NULL;
         END IF;
@@ -246,8 +260,8 @@ BEGIN
             PERFORM compat.contradict('public', 'jobs', 'status', NEW."status"::text, 'state', NEW."state"::text);
         END IF;
         IF pg_catalog.num_nonnulls(NEW."done_at") = 0 THEN
-            NEW."done_at" := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
-        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END IS DISTINCT FROM NEW."done_at") END) THEN
+            NEW."done_at" := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END;
+        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END IS DISTINCT FROM NEW."done_at") END) THEN
             PERFORM compat.contradict('public', 'jobs', 'done', NEW."done"::text, 'done_at', NEW."done_at"::text);
         END IF;
         IF pg_catalog.num_nonnulls(NEW."title") = 0 THEN
@@ -330,8 +344,8 @@ AS $compat$
 BEGIN
     IF NEW."done" IS DISTINCT FROM OLD."done" THEN
         IF NOT (NEW."done_at" IS DISTINCT FROM OLD."done_at") THEN
-            NEW."done_at" := CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
-        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END IS DISTINCT FROM NEW."done_at") END) THEN
+            NEW."done_at" := CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END;
+        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END IS DISTINCT FROM NEW."done_at") END) THEN
             PERFORM compat.contradict('public', 'jobs', 'done', NEW."done"::text, 'done_at', NEW."done_at"::text);
         END IF;
     ELSIF NEW."done_at" IS DISTINCT FROM OLD."done_at" THEN

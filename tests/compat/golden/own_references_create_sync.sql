@@ -41,10 +41,14 @@ BEGIN
         FROM "public"."people" AS s WHERE s."id" = NEW."id" AND pg_catalog.age(s.xmin) <= 0;
     END IF;
     IF NOT FOUND THEN
-        -- Gone, or under another key by now; unless this transaction has put it there since.
-        DELETE FROM "public"."persons" AS t WHERE t."number" = OLD."id"
-        AND (pg_catalog.age(t.xmin) > 0
-             OR NOT EXISTS (SELECT FROM "public"."people" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        -- Gone, or under another key by now; unless this transaction has put it there since. Of
+        -- an older row its age says that it has not: most deletions need no second look.
+        DELETE FROM "public"."persons" AS t WHERE t."number" = OLD."id" AND pg_catalog.age(t.xmin) > 0;
+        IF NOT FOUND THEN
+            DELETE FROM "public"."persons" AS t WHERE t."number" = OLD."id"
+            AND (pg_catalog.age(t.xmin) > 0
+                 OR NOT EXISTS (SELECT FROM "public"."people" AS s WHERE s."id" = OLD."id" AND pg_catalog.age(s.xmin) <= 0));
+        END IF;
         RETURN NULL;
     ELSIF TG_OP = 'UPDATE' THEN
         UPDATE "public"."persons" AS t SET

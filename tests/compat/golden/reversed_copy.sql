@@ -15,7 +15,7 @@ WITH seen AS MATERIALIZED (
     UPDATE "public"."jobs" AS t SET
         "cents" = (l."cost"::numeric * 100)::integer,
         "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
         "compat_via_view" = false
     FROM seen AS l
@@ -33,7 +33,7 @@ WITH seen AS MATERIALIZED (
     UPDATE "public"."jobs" AS t SET
         "cents" = (l."cost"::numeric * 100)::integer,
         "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
         "compat_via_view" = false
     FROM seen AS l
@@ -50,7 +50,7 @@ WITH seen AS MATERIALIZED (
     UPDATE "public"."jobs" AS t SET
         "cents" = (l."cost"::numeric * 100)::integer,
         "state" = CASE l."status" WHEN 1 THEN 'waiting'::text WHEN 2 THEN 'running'::text ELSE compat.refuse('public.jobs.status: no counterpart', (l."status")::text, NULL::text)::text END,
-        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (l."done")::text, NULL::timestamp with time zone)::timestamp with time zone END,
+        "done_at" = CASE l."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END,
         "title" = (SELECT upper(note) FROM (SELECT l.*) AS this_row),
         "compat_via_view" = false
     FROM seen AS l

@@ -58,8 +58,8 @@ BEGIN
             PERFORM compat.contradict('public', 'jobs', 'status', NEW."status"::text, 'state', NEW."state"::text);
         END IF;
         IF pg_catalog.num_nonnulls(NEW."done_at") = 0 THEN
-            NEW."done_at" := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
-        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END IS DISTINCT FROM NEW."done_at") END) THEN
+            NEW."done_at" := CASE NEW."done" WHEN true THEN pg_catalog.now()::timestamp with time zone WHEN false THEN NULL END;
+        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END IS DISTINCT FROM NEW."done_at") END) THEN
             PERFORM compat.contradict('public', 'jobs', 'done', NEW."done"::text, 'done_at', NEW."done_at"::text);
         END IF;
         IF pg_catalog.num_nonnulls(NEW."title") = 0 THEN
@@ -142,8 +142,8 @@ AS $compat$
 BEGIN
     IF NEW."done" IS DISTINCT FROM OLD."done" THEN
         IF NOT (NEW."done_at" IS DISTINCT FROM OLD."done_at") THEN
-            NEW."done_at" := CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END;
-        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL ELSE compat.refuse('public.jobs.done: neither true nor false', (NEW."done")::text, NULL::timestamp with time zone)::timestamp with time zone END IS DISTINCT FROM NEW."done_at") END) THEN
+            NEW."done_at" := CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END;
+        ELSIF NOT (CASE WHEN NOT ((NEW."done_at" IS NOT NULL) IS DISTINCT FROM NEW."done") THEN true ELSE NOT (CASE NEW."done" WHEN true THEN COALESCE(NEW."done_at", pg_catalog.now()::timestamp with time zone) WHEN false THEN NULL END IS DISTINCT FROM NEW."done_at") END) THEN
             PERFORM compat.contradict('public', 'jobs', 'done', NEW."done"::text, 'done_at', NEW."done_at"::text);
         END IF;
     ELSIF NEW."done_at" IS DISTINCT FROM OLD."done_at" THEN
