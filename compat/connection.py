@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from compat.errors import CompatError, ConnectionFailed
 
 Connection = psycopg.Connection[Any]
+Result = TypeVar("Result")
 
 URL_VARIABLES = ("COMPAT_DATABASE_URL", "DATABASE_URL")
 
@@ -160,6 +161,18 @@ def user_errors() -> Iterator[None]:
         if diag.message_detail:
             lines.append(diag.message_detail)
         raise CompatError("\n  ".join(lines), diag.message_hint) from error
+
+
+def despite_interrupt(act: Callable[[], Result]) -> Result:
+    """Do what is still to be done after a Ctrl-C, and return what it gives.
+
+    psycopg asks the server to cancel the statement that was interrupted. Where that comes late, it
+    ends the next one, which is then said again.
+    """
+    try:
+        return act()
+    except psycopg.errors.QueryCanceled:
+        return act()
 
 
 def _is_due_to_interrupt(error: BaseException) -> bool:

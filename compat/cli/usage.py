@@ -85,10 +85,11 @@ def usage(
 
 
 def _watched(conn: Connection, name: str, watch: timedelta, interval: timedelta) -> Usage:
+    from compat.connection import despite_interrupt
     from compat.run.usage import observe
 
     try:
         return observe(conn, name, watch, interval)
     except KeyboardInterrupt:
         err.print("interrupted; what was seen is kept")
-        return observe(conn, name)
+        return despite_interrupt(lambda: observe(conn, name))

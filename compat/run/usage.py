@@ -19,7 +19,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from compat import state
-from compat.connection import Connection
+from compat.connection import Connection, despite_interrupt
 from compat.errors import StateError
 from compat.run import defaults, statements
 from compat.run.mentions import Kind, kind_of_use, may_use
@@ -153,7 +153,7 @@ def observe_stored(
             time.sleep(min(interval.total_seconds(), left))
         seen.count_statements()
     finally:
-        seen.store()
+        despite_interrupt(seen.store)
     return seen.usage()
 
 
