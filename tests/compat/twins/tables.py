@@ -23,6 +23,9 @@ from tests.compat.strategies import HOSTILE_NAMES
 
 Sql = st.SearchStrategy[str]
 
+_FORMS = ("auto", *(form for form in get_args(Form) if form != "reversed"))
+"""`reversed` has no view at the legacy name, so nothing that could differ from the twin there."""
+
 KEY_INTEGERS = [str(n) for n in range(1, 8)]
 UUIDS = [f"00000000-0000-0000-0000-00000000000{n}" for n in range(6)]
 _PLAIN: dict[str, st.SearchStrategy[str | None]] = {
@@ -580,7 +583,7 @@ def tables(draw: Any) -> Tables:
         kept_hidden if shape.keeps_hidden else (),
         filled,
         fills,
-        draw(st.sampled_from(["auto", *get_args(Form)])),
+        draw(st.sampled_from(_FORMS)),
         shape,
     )
 
