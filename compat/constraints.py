@@ -88,6 +88,11 @@ def keys(table: Table) -> tuple[Constraint, ...]:
     )
 
 
+def exclusive(table: Table) -> list[Constraint]:
+    """Return the keys of a table that no two of its rows may share."""
+    return [item for item in keys(table) if item.kind != "foreign_key"]
+
+
 def is_deferred(constraint: Constraint) -> bool:
     """True when a constraint may be checked at the end of the transaction only."""
     return "DEFERRABLE" in constraint.definition and "NOT DEFERRABLE" not in constraint.definition

@@ -82,7 +82,7 @@ def on_conflict(table: Table) -> str:
     Nothing where the table has a deferrable key, which PostgreSQL refuses there, or BEFORE
     triggers, which would fire again when the row is tried a second time.
     """
-    if table.triggers or any(map(constraints.is_deferred, _exclusive(table))):
+    if table.triggers or any(map(constraints.is_deferred, constraints.exclusive(table))):
         return ""
     return "\n    ON CONFLICT DO NOTHING"
 
@@ -350,10 +350,6 @@ def _parent_missing(
 def _rows(relation: str, values: dict[str, str]) -> str:
     condition = " AND ".join(f"{_OTHER.column(name)} = {value}" for name, value in values.items())
     return f"SELECT FROM {relation} AS {_OTHER.name} WHERE {condition}"
-
-
-def _exclusive(table: Table) -> list[Constraint]:
-    return [item for item in constraints.keys(table) if item.kind != "foreign_key"]
 
 
 def _condition(check: constraints.Check) -> str:

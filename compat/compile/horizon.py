@@ -37,11 +37,7 @@ def tells(mapping: Mapping) -> bool:
         isinstance(rule, Expression) or (isinstance(rule, Lookup) and rule.keep is None)
         for rule in rules
     )
-    deferred = any(
-        constraints.is_deferred(item)
-        for item in constraints.keys(mapping.target)
-        if item.kind != "foreign_key"
-    )
+    deferred = any(map(constraints.is_deferred, constraints.exclusive(mapping.target)))
     return not (mapping.parts or mapping.choices or others or deferred)
 
 
